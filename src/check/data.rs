@@ -1,0 +1,101 @@
+//! MG03: rows of the source that the target would refuse, counted by query under the plan's filter; and rows that are
+//! there already.
+
+use super::{Check, Severity, catalogue};
+
+catalogue! {
+    NULLS "MG0301" "nulls" Error
+        "Rows of the source have NULL where the target must have a value"
+        "The target's column is NOT NULL and the source's is not. The rows were counted; the target would refuse each of \
+         them and the run would stop there. As long as none is found nothing is said, but the source may still write one."
+        "Fill the values at the source, exclude those rows with `where`, map `{ sql: \"coalesce(...)\" }`, or let the \
+         target's column be null.";
+    TOO_LONG "MG0302" "too-long" Error
+        "Texts of the source are longer than the target's column"
+        "Lengths are counted in characters. The target refuses such a text (or, where only spaces stick out, would cut \
+         them off in silence)."
+        "Widen the target's column, shorten the texts at the source, or map an expression that does.";
+    OUT_OF_RANGE "MG0303" "out-of-range" Error
+        "Integers of the source are beyond the target's type"
+        "The target's integer type has fewer bits than these values need, and would refuse them."
+        "Use a wider integer at the target.";
+    TOO_MANY_DIGITS "MG0304" "too-many-digits" Error
+        "Decimals of the source have more digits before the point than the target's type"
+        "numeric(p,s) holds p - s digits before the point; the target would refuse these values."
+        "Widen the precision of the target's column.";
+    DUPLICATES "MG0305" "duplicates" Error
+        "A unique index of the target meets equal rows of the source"
+        "The target demands that these columns be unique and the source does not. Groups of rows with equal values were \
+         counted, by the source's own equality; of each group the target would take one row and refuse the others."
+        "Remove the doubles at the source, exclude them with `where`, or drop the index at the target.";
+    UNIQUE_UNKNOWN "MG0306" "unique-unknown" Warning
+        "A unique index of the target can't be checked beforehand"
+        "The index is partial, is over an expression, or has a column that the plan does not fill, so equal rows can't be \
+         counted at the source. A row that it refuses stops the run with its key."
+        "Compare the index with the source's by eye.";
+    RULE_UNKNOWN "MG0307" "rule" Warning
+        "A CHECK constraint of the target isn't one of the source"
+        "The source has no constraint of the same text over the same columns, so it may hold rows that the target \
+         refuses. The constraint is not tried on the source: it is another team's code. A row that it refuses stops the \
+         run with its key."
+        "Give the source the same constraint, or test its condition there by a query of your own.";
+    ORPHANS "MG0308" "orphans" Error
+        "Rows of the source refer to parents that do not come along"
+        "The target has a foreign key that the source lacks, does not enforce, or whose parents the plan filters. The rows \
+         without a parent were counted, and the target would refuse them."
+        "Remove or mend the rows, give both tables filters that agree, or drop the foreign key at the target.";
+    NOT_COUNTED "MG0309" "not-counted" Warning
+        "Rows could not be counted"
+        "The query took longer than 30 seconds or failed, and was given up. So nobody knows yet whether the target takes \
+         all rows; `apply` still refuses each that does not fit, with its key."
+        "Count by a query of your own at a quiet time, or add an index that helps.";
+    NUL_CHARACTERS "MG0310" "nul-characters" Error
+        "Texts of the source have a NUL character"
+        "PostgreSQL's text can hold every character but U+0000, and refuses the whole row. SQLite's text may have one in \
+         the middle, behind which most tools show nothing."
+        "Remove it at the source, or map an expression such as replace(v, char(0), '').";
+    OTHER_CLASS "MG0311" "other-class" Error
+        "Values of the source are not what their column declares"
+        "SQLite keeps what it is given, so a column that is declared INTEGER may hold text. What such a value means is \
+         not guessed, so it can't be read."
+        "Repair those rows, or map an expression (a CAST) that says what is meant.";
+    NOT_FINITE "MG0312" "not-finite" Error
+        "Numbers of the source are NaN or infinite"
+        "PostgreSQL's numbers may be NaN. SQLite turns it into NULL and MySQL refuses it, so the target can't hold the \
+         value. Infinities, which PostgreSQL and SQLite have, MySQL refuses too."
+        "Replace them at the source, exclude them with `where`, or map an expression.";
+    NOT_EMPTY "MG0313" "not-empty" Error
+        "The target holds rows already"
+        "A first apply makes the target equal to the source, and would so remove rows that the source does not have. \
+         That must be meant."
+        "Empty the table, or say `on_existing: replace`: rows that the source does not have are then removed. Rows that \
+         another constant of the plan sets apart do not count.";
+    ROW_TOO_LARGE "MG0314" "row-too-large" Error
+        "A row is larger than the stream may hold"
+        "A row travels in one entry, which is cut into parts, but all of them must find room in the stream at once."
+        "Raise `events.max_bytes`, or leave the large column behind with `skip`.";
+    NOT_A_DATE "MG0315" "not-a-date" Error
+        "Dates of the source are none"
+        "MySQL and MariaDB let a column hold 0000-00-00, a date whose month or day is zero, and in some modes February 31. \
+         No other engine has such dates, and what one stands for (unknown? never? some day of that month?) is not \
+         guessed, so the row can't be read."
+        "Repair those rows, exclude them with `where`, leave the column behind with `skip`, or map what is meant, as \
+         { sql: \"if(year(d) = 0, null, d)\" }.";
+    BEYOND_RANGE "MG0316" "beyond-range" Error
+        "Dates or times of the source are beyond what can travel or what the target holds"
+        "MySQL's dates are those of the years 1 to 9999, its `timestamp` begins in 1970 and ends on 2038-01-19; \
+         PostgreSQL's may be BC, infinite, or later. And what MySQL calls a time may be negative or have more than 24 \
+         hours, which is no time of the day anywhere else. The row would be refused."
+        "Use `datetime(6)` in place of `timestamp` at the target, repair the rows, exclude them with `where`, leave the \
+         column behind with `skip`, or map an expression (`sql:`) that says what is meant.";
+    FINER_TIME "MG0317" "finer-time" Error
+        "Times of the source are finer than the target's column keeps"
+        "In MySQL a `time`, `datetime` or `timestamp` without a number keeps whole seconds, and would round what is finer \
+         in silence. It is refused, since a rounded time compares as another one."
+        "Give the target's column six digits, as in `datetime(6)`, or map an expression that rounds as you mean it.";
+    OVER_PACKET "MG0318" "over-packet" Error
+        "A row is larger than what the target's server takes in one statement"
+        "A row is written by one statement, and MySQL ends the connection when a statement is larger than \
+         `max_allowed_packet`: the run would stop there."
+        "Raise `max_allowed_packet` on the target's server (1 GiB at most), or leave the large column behind with `skip`.";
+}

@@ -1,0 +1,52 @@
+//! One direction of a migration: a relay that seals and sends, an applier that applies and reports, and the
+//! comparison that runs on both.
+//!
+//! Relay and applier know only their own store and the transport. Either may be killed at any moment and started
+//! again anywhere: what they need is in the stores.
+
+pub mod applier;
+pub mod compare;
+pub mod relay;
+mod takeover;
+
+use std::sync::Arc;
+
+use crate::entry::{Hash, Mark, Position};
+use crate::event::Reporter;
+use crate::mapping::Layout;
+use crate::store::Store;
+
+/// What both ends are given.
+#[derive(Clone)]
+pub struct Ends {
+    pub store: Arc<dyn Store>,
+    pub layout: Arc<Layout>,
+    /// Hash of the table pairs: both ends must work by the same.
+    pub mapping: Hash,
+    /// Who we are, for the lease.
+    pub holder: String,
+    pub lease_ttl_ms: i64,
+    pub reporter: Arc<dyn Reporter>,
+}
+
+/// What the relay tells of itself, as it goes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pulse {
+    pub head: Mark,
+    pub confirmed: Position,
+    /// The last drained entry that the target has confirmed.
+    pub drained: Position,
+    pub in_flight: u64,
+    pub lag_ms: i64,
+    /// Every table's backfill has been read, sent and confirmed.
+    pub backfilled: bool,
+    /// Nothing was dirty at the last look, and everything sealed is confirmed.
+    pub in_sync: bool,
+    /// Backfilled rows and bytes of rows sealed since this relay began.
+    pub rows: u64,
+    pub bytes: u64,
+    /// Keys of `changes` entries sealed since this relay began.
+    pub changes: u64,
+    /// New generations begun since this relay began.
+    pub generations_begun: u64,
+}

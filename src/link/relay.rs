@@ -1,0 +1,493 @@
+//! The relay: seals the source's dirty keys, ranges and digests into entries, and sends them in order.
+//!
+//! Only one holds the lease; any doubt (a lost acknowledgement, a broken chain at the target) leads through
+//! [`super::takeover`], which asks the target where it stands. What the target has not confirmed is bounded, so the
+//! log at the source is too.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::entry::{Finding, Generation, Hash, Link, Mark, Position, Report, TableId};
+use crate::error::{Error, Result};
+use crate::event::{Event, Stage};
+use crate::log::codec;
+use crate::store::{Lease, SealRequest, Sealed, Side, Work};
+use crate::task::Stop;
+use crate::transport::{Sender, Transport};
+use crate::value::Key;
+
+use super::applier::refusal_error;
+use super::compare::{Pass, PassResult};
+use super::{Ends, Pulse};
+
+/// Unconfirmed entries and bytes, at the most.
+const IN_FLIGHT_ENTRIES: usize = 256;
+const IN_FLIGHT_BYTES: u64 = 16 << 20;
+/// Dirty keys and bytes of rows in one seal.
+const SEAL_KEYS: u64 = 5_000;
+const SEAL_BYTES: u64 = 4 << 20;
+/// Confirmed entries whose references are kept, so that a short rewind of the target can be replayed.
+const KEEP_CONFIRMED: u64 = 1_000;
+/// How long the target may report, being idle, that it has nothing new while something is on its way.
+const ARRIVAL_PATIENCE: Duration = Duration::from_secs(10);
+/// A target that is busy does not report; an idle one does every second.
+const IDLE_REPORT: Duration = Duration::from_secs(3);
+/// How often capture is looked at where nothing is dirty: triggers that were switched off leave no other trace.
+const LOOK_AT_CAPTURE: Duration = Duration::from_secs(1);
+/// How long the relay sleeps where nothing is dirty.
+const IDLE: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub chunk_rows: u64,
+    pub chunk_bytes: u64,
+}
+
+/// What others may ask of a running relay.
+pub enum Command {
+    /// Compare everything once; the answer comes when every verdict is in.
+    Verify(oneshot::Sender<PassResult>),
+    /// Mark keys dirty: the next seals send what they are now.
+    Repair(Vec<(TableId, Vec<Key>)>, oneshot::Sender<Result<()>>),
+}
+
+struct InFlight {
+    mark: Mark,
+    bytes: u64,
+    drained: bool,
+}
+
+pub struct Relay {
+    pub(super) ends: Ends,
+    pub(super) sender: Box<dyn Sender>,
+    pub(super) lease: Lease,
+    pub(super) head: Mark,
+    pub(super) begin_anew: bool,
+    bounds: Bounds,
+    in_flight: VecDeque<InFlight>,
+    unsent: VecDeque<(Position, Bytes)>,
+    returned: Vec<(TableId, Vec<Key>)>,
+    heard: Position,
+    /// The last chunk that this relay sealed.
+    last_chunk: Position,
+    /// The last seal left nothing dirty.
+    caught_up: bool,
+    /// When a report last brought something new, or nothing was on its way.
+    moved: Instant,
+    /// When a report last arrived.
+    reported: Instant,
+    /// Tables whose backfill is not read to its end, in plan order, and rows so far.
+    todo: VecDeque<TableId>,
+    totals: Vec<(TableId, u64)>,
+    pass: Option<(Pass, oneshot::Sender<PassResult>)>,
+    pulse: watch::Sender<Pulse>,
+    state: Pulse,
+    renewed: Instant,
+    sealed_at: Instant,
+}
+
+/// How a relay is started.
+pub struct Start {
+    pub ends: Ends,
+    pub bounds: Bounds,
+    /// Begin a new generation whatever the target says (capture was not whole).
+    pub begin_anew: bool,
+    /// Estimated rows per table, for progress.
+    pub totals: Vec<(TableId, u64)>,
+    pub pulse: watch::Sender<Pulse>,
+}
+
+/// Runs until `stop`. `Retry` errors are retried inside; the lease is given back at the end.
+pub async fn run(
+    start: Start,
+    transport: &dyn Transport,
+    commands: mpsc::Receiver<Command>,
+    stop: &Stop,
+) -> Result<()> {
+    let (ends, migration) = (start.ends.clone(), start.ends.layout.migration.clone());
+    let lease = ends.store.take_lease(&migration, Link::Forward, Side::Source, &ends.holder, ends.lease_ttl_ms).await?;
+    let result = follow(start, transport, lease.clone(), commands, stop).await;
+    let state = ends.store.link_state(&migration, Link::Forward, Side::Source).await;
+    let epoch = state.map(|s| s.lease_epoch).unwrap_or(lease.epoch);
+    // Best effort: a lease that is not given back expires.
+    let _ = ends.store.release_lease(&migration, &Lease { epoch, ..lease }).await;
+    result
+}
+
+async fn follow(
+    start: Start,
+    transport: &dyn Transport,
+    lease: Lease,
+    mut commands: mpsc::Receiver<Command>,
+    stop: &Stop,
+) -> Result<()> {
+    let mut relay = Relay::new(start, transport.sender().await?, lease);
+    let mut pause = Duration::from_millis(50);
+    while stop.requested().is_none() {
+        let began = Instant::now();
+        match relay.session(&mut commands, stop).await {
+            Err(e) if e.is_retry() => {
+                if began.elapsed() > Duration::from_secs(10) {
+                    pause = Duration::from_millis(50);
+                }
+                relay.ends.reporter.event(&Event::Warning(format!("the source's side begins again: {e}")));
+                stop.sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            other => return other,
+        }
+    }
+    Ok(())
+}
+
+impl Relay {
+    fn new(start: Start, sender: Box<dyn Sender>, lease: Lease) -> Self {
+        let state = Pulse::default();
+        Self {
+            ends: start.ends,
+            sender,
+            lease,
+            head: Mark::default(),
+            begin_anew: start.begin_anew,
+            bounds: start.bounds,
+            in_flight: VecDeque::new(),
+            unsent: VecDeque::new(),
+            returned: vec![],
+            heard: Position(0),
+            last_chunk: Position(0),
+            caught_up: false,
+            moved: Instant::now(),
+            reported: Instant::now(),
+            todo: VecDeque::new(),
+            totals: start.totals,
+            pass: None,
+            pulse: start.pulse,
+            state,
+            renewed: Instant::now(),
+            sealed_at: Instant::now(),
+        }
+    }
+
+    async fn session(&mut self, commands: &mut mpsc::Receiver<Command>, stop: &Stop) -> Result<()> {
+        if self.take_over(stop).await?.is_none() {
+            return Ok(());
+        }
+        while stop.requested().is_none() {
+            while let Ok(command) = commands.try_recv() {
+                self.obey(command).await?;
+            }
+            self.step().await?;
+        }
+        // What was sealed is sent before we go; whoever comes next finds the rest in the stores.
+        self.send_unsent().await?;
+        self.sender.settle().await
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<()> {
+        match command {
+            Command::Verify(reply) => self.pass = Some((Pass::new(&self.ends.layout, self.bounds.chunk_rows), reply)),
+            Command::Repair(keys, reply) => {
+                let mut result = Ok(());
+                for (table, keys) in keys {
+                    result = self.ends.store.mark_dirty(&self.ends.layout, table, &keys).await;
+                    if result.is_err() {
+                        break;
+                    }
+                }
+                self.state.in_sync = false;
+                self.publish();
+                let _ = reply.send(result);
+            }
+        }
+        Ok(())
+    }
+
+    /// One round: hear the target, send what waits, seal what is there.
+    async fn step(&mut self) -> Result<()> {
+        self.renew().await?;
+        self.sender.settle().await?;
+        self.hear(Duration::ZERO).await?;
+        self.send_unsent().await?;
+        if !self.has_room() || self.caught_up && self.in_flight.iter().any(|e| !e.drained) {
+            // Behind an undrained entry that took all there was, its confirmation lets the next one be drained.
+            self.watch_arrivals()?;
+            return self.hear(Duration::from_millis(50)).await;
+        }
+        let work = self.next_work();
+        if work == Work::Nothing
+            && self.returned.is_empty()
+            && !self.ends.store.anything_dirty(&self.ends.layout).await?
+        {
+            self.watch_arrivals()?;
+            let settled = self.in_flight.is_empty() && self.unsent.is_empty();
+            self.set_in_sync(settled);
+            if settled && self.sealed_at.elapsed() >= LOOK_AT_CAPTURE {
+                return self.seal(Work::Nothing).await;
+            }
+            return self.hear(if settled { IDLE } else { Duration::from_millis(2) }).await;
+        }
+        self.seal(work).await
+    }
+
+    /// What was sent may be gone for good (a wiped stream, an applier that began again) with nothing behind it that
+    /// would show the gap.
+    fn watch_arrivals(&mut self) -> Result<()> {
+        if self.in_flight.is_empty() {
+            self.moved = Instant::now();
+        } else if self.moved.elapsed() > ARRIVAL_PATIENCE && self.reported.elapsed() < IDLE_REPORT {
+            return Err(Error::retry("what was sent does not arrive at the target"));
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        let bytes: u64 = self.in_flight.iter().map(|e| e.bytes).sum();
+        self.unsent.is_empty()
+            && self.sender.has_room()
+            && self.in_flight.len() < IN_FLIGHT_ENTRIES
+            && bytes < IN_FLIGHT_BYTES
+    }
+
+    /// Backfill first; a comparison only when everything that it compares is confirmed at the target.
+    fn next_work(&mut self) -> Work {
+        if self.in_flight.iter().any(|e| !e.drained) {
+            return Work::Nothing;
+        }
+        if let Some(&table) = self.todo.front() {
+            let Bounds { chunk_rows, chunk_bytes } = self.bounds;
+            return Work::Chunk { table, max_rows: chunk_rows, max_bytes: chunk_bytes };
+        }
+        match &mut self.pass {
+            Some((pass, _)) if self.state.backfilled => match pass.next_tasks() {
+                tasks if tasks.is_empty() => Work::Nothing,
+                tasks => Work::Compare(tasks),
+            },
+            _ => Work::Nothing,
+        }
+    }
+
+    async fn seal(&mut self, work: Work) -> Result<()> {
+        let undrained = self.in_flight.iter().any(|e| !e.drained);
+        let returned = std::mem::take(&mut self.returned);
+        let request = SealRequest {
+            layout: &self.ends.layout,
+            lease: &self.lease,
+            head: self.head,
+            max_keys: SEAL_KEYS,
+            max_bytes: SEAL_BYTES,
+            may_drain: !undrained,
+            settled: self.state.backfilled,
+            heard: self.heard,
+            work: work.clone(),
+            returned: &returned,
+        };
+        let sealed = self.ends.store.seal(request).await?;
+        self.sealed_at = Instant::now();
+        if sealed.overflowed {
+            let text = "capture stopped at \"backlog_limit\", later changes were not recorded: a new generation begins";
+            self.begin_anew = true;
+            return Err(Error::retry(text));
+        }
+        if let (Work::Compare(tasks), Some((pass, _))) = (&work, &mut self.pass) {
+            let entry = sealed.entries.iter().find(|e| e.name == "digest");
+            pass.asked(tasks, entry.map(|e| e.mark.position), &sealed.ends);
+        }
+        self.sealed(&sealed, &work);
+        self.send_unsent().await
+    }
+
+    fn sealed(&mut self, sealed: &Sealed, work: &Work) {
+        self.head = sealed.head;
+        self.caught_up = sealed.caught_up;
+        self.state.in_sync &= sealed.entries.is_empty();
+        for entry in &sealed.entries {
+            self.in_flight.push_back(InFlight {
+                mark: entry.mark,
+                bytes: entry.bytes.len() as u64,
+                drained: entry.drained,
+            });
+            self.unsent.push_back((entry.mark.position, entry.bytes.clone()));
+            match entry.name {
+                "changes" => self.state.changes += entry.rows,
+                "chunk" => {
+                    self.last_chunk = entry.mark.position;
+                    self.state.rows += entry.rows;
+                    self.state.bytes += entry.bytes.len() as u64;
+                }
+                _ => {}
+            }
+        }
+        if let (Some((table, progress)), Work::Chunk { .. }) = (&sealed.progress, work) {
+            if progress.done {
+                self.todo.retain(|t| t != table);
+            }
+            self.tell_table(*table, progress.rows, progress.done);
+        }
+        self.publish();
+    }
+
+    fn tell_table(&self, table: TableId, rows: u64, done: bool) {
+        let Some(map) = self.ends.layout.table(table) else { return };
+        let total = self.totals.iter().find(|(t, _)| *t == table).map_or(0, |(_, n)| *n).max(rows);
+        let rows_total = if done { rows } else { total };
+        let event = Event::Table { table: map.source.to_string(), stage: Stage::Backfill, rows, rows_total, done };
+        self.ends.reporter.event(&event);
+    }
+
+    async fn send_unsent(&mut self) -> Result<()> {
+        while self.sender.has_room()
+            && let Some((position, bytes)) = self.unsent.pop_front()
+        {
+            self.sender.send(position, bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, wait: Duration) -> Result<()> {
+        match self.sender.report(wait).await? {
+            Some(bytes) => self.take_report(codec::read_report(&bytes)?).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn take_report(&mut self, report: Report) -> Result<()> {
+        self.reported = Instant::now();
+        if let Some(refusal) = report.refusal.as_ref().filter(|_| report.epoch == self.lease.epoch) {
+            return Err(refusal_error(&self.ends.layout, refusal));
+        }
+        if report.epoch > self.lease.epoch {
+            self.ends.store.renew_lease(&self.ends.layout.migration, &self.lease).await?;
+            return Err(Error::retry("the target has heard of a later relay"));
+        }
+        if report.broken && report.epoch == self.lease.epoch {
+            return Err(Error::retry("the target misses a part of the log"));
+        }
+        let ours = report.epoch == self.lease.epoch && report.mark.generation == self.head.generation;
+        let position = if ours { report.mark.position } else { Position(0) };
+        self.sender.confirmed(report.epoch, position).await?;
+        if !ours {
+            return Ok(());
+        }
+        self.state.lag_ms = report.lag_ms;
+        self.take_verdicts(&report);
+        self.take_confirmation(&report.mark).await
+    }
+
+    fn take_verdicts(&mut self, report: &Report) {
+        for verdict in report.verdicts.iter().filter(|v| v.position > self.heard) {
+            match &verdict.finding {
+                Finding::Returned(keys) => self.returned.push((verdict.table, keys.clone())),
+                _ => {
+                    if let Some((pass, _)) = &mut self.pass {
+                        pass.heard(verdict);
+                    }
+                }
+            }
+        }
+        self.heard = self.heard.max(report.mark.position);
+        if let Some((pass, _)) = &self.pass {
+            pass.tell(&self.ends);
+            if pass.is_done()
+                && let Some((pass, reply)) = self.pass.take()
+            {
+                let _ = reply.send(pass.result());
+            }
+        }
+    }
+
+    async fn take_confirmation(&mut self, mark: &Mark) -> Result<()> {
+        let mut confirmed = None;
+        while self.in_flight.front().is_some_and(|e| e.mark.position <= mark.position) {
+            let Some(entry) = self.in_flight.pop_front() else { break };
+            if entry.mark.position == mark.position && entry.mark.hash != mark.hash {
+                return Err(Error::retry("the target has another entry at a position of ours"));
+            }
+            confirmed = Some(entry.mark.position);
+            if entry.drained {
+                self.state.drained = entry.mark.position;
+            }
+        }
+        if mark.position < self.state.confirmed {
+            return Err(Error::retry("the target was rewound"));
+        }
+        if mark.position > self.state.confirmed {
+            self.moved = Instant::now();
+        }
+        let was = self.state.backfilled;
+        self.state.confirmed = mark.position;
+        // Live changes behind the last chunk need no waiting for: they come for ever.
+        self.state.backfilled |= self.todo.is_empty() && self.last_chunk <= mark.position;
+        if let Some(position) = confirmed {
+            self.ends.store.confirm(&self.ends.layout, &self.lease, position, KEEP_CONFIRMED).await?;
+            self.publish();
+        } else if self.state.backfilled != was {
+            self.publish();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn renew(&mut self) -> Result<()> {
+        if self.renewed.elapsed() >= Duration::from_millis(self.lease.ttl_ms.unsigned_abs() / 3) {
+            self.ends.store.renew_lease(&self.ends.layout.migration, &self.lease).await?;
+            self.renewed = Instant::now();
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_in_flight(&mut self) {
+        self.in_flight.clear();
+        self.unsent.clear();
+        self.returned.clear();
+        self.heard = Position(0);
+        self.last_chunk = Position(0);
+        self.caught_up = false;
+        self.moved = Instant::now();
+        self.state.confirmed = Position(0);
+        self.state.drained = Position(0);
+        self.state.backfilled = false;
+        self.state.in_sync = false;
+        if let Some((pass, _)) = &mut self.pass {
+            pass.restart();
+        }
+    }
+
+    pub(super) async fn open(&mut self, generation: Generation) -> Result<()> {
+        let mapping: Hash = self.ends.mapping;
+        self.heard = Position(0);
+        self.seal(Work::Open { generation, mapping }).await?;
+        self.state.generations_begun += 1;
+        Ok(())
+    }
+
+    /// Reads how far each table is, after a take-over.
+    pub(super) async fn note_progress(&mut self) -> Result<()> {
+        self.todo.clear();
+        for (table, progress) in self.ends.store.progress(&self.ends.layout).await? {
+            if !progress.done {
+                self.tell_table(table, progress.rows, false);
+                self.todo.push_back(table);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_in_sync(&mut self, in_sync: bool) {
+        let idle_backfill = self.todo.is_empty();
+        if self.state.in_sync != (in_sync && idle_backfill) {
+            self.state.in_sync = in_sync && idle_backfill;
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.state.head = self.head;
+        self.state.in_flight = self.in_flight.len() as u64;
+        let (position, confirmed) = (self.head.position.0, self.state.confirmed.0);
+        let event = Event::Stream { position, confirmed, in_flight: self.state.in_flight, lag_ms: self.state.lag_ms };
+        self.ends.reporter.event(&event);
+        self.pulse.send_replace(self.state.clone());
+    }
+}

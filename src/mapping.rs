@@ -1,0 +1,177 @@
+//! A table pair as plan, store and link all speak of it: which columns travel, in which kind, by which key.
+//!
+//! Only *wire columns* travel; constants are added by the receiver and bound what it may touch. The key is the
+//! source's, and a target key is those same columns renamed, plus constants: one to one by construction.
+
+use crate::entry::TableId;
+use crate::schema::{Column, EngineName, Kind, TableName};
+use crate::value::Value;
+
+/// Where a wire column's value comes from at the source.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    Column(String),
+    /// An immutable expression of the source's engine over one row of the table.
+    Sql(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct WireColumn {
+    pub origin: Origin,
+    /// What the source gives before it is brought to `wire`.
+    pub source_kind: Kind,
+    /// The form in which the value travels and is digested; both stores can hold it exactly.
+    pub wire: Kind,
+    pub target: Column,
+}
+
+/// One table pair of one migration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableMap {
+    pub id: TableId,
+    pub source: TableName,
+    pub target: TableName,
+    pub columns: Vec<WireColumn>,
+    /// Indices into `columns`, in the order of the source's key index.
+    pub key: Vec<usize>,
+    /// The source's key columns, in the same order.
+    pub source_key: Vec<Column>,
+    /// All columns of the target's key (wire columns and constants), by which an upsert finds its row.
+    pub target_unique: Vec<String>,
+    /// Target columns that always hold one value; every statement at the target is bounded by them.
+    pub constants: Vec<(Column, Value)>,
+    /// SQL of the source's engine; a row outside it does not exist for us.
+    pub filter: Option<String>,
+    /// Both stores order these keys alike, so that the target may evaluate a range by itself.
+    pub ordered_alike: bool,
+}
+
+impl TableMap {
+    pub fn key_of(&self, row: &[Value]) -> crate::value::Key {
+        crate::value::Key(self.key.iter().map(|&i| row[i].clone()).collect())
+    }
+
+    /// The target's key columns that travel, in key order.
+    pub fn target_key(&self) -> impl Iterator<Item = &WireColumn> {
+        self.key.iter().map(|&i| &self.columns[i])
+    }
+
+    /// Target columns outside the key, in wire order.
+    pub fn rest(&self) -> impl Iterator<Item = (usize, &WireColumn)> {
+        self.columns.iter().enumerate().filter(|(i, _)| !self.key.contains(i))
+    }
+}
+
+/// All that a store must know about one migration to play its part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layout {
+    /// `[a-z0-9-]{1,48}`; names the control tables.
+    pub migration: String,
+    pub tables: Vec<TableMap>,
+    /// Dirty keys that one table may gather while nothing runs; beyond it capture stops and the generation is void.
+    pub backlog_limit: u64,
+}
+
+impl Layout {
+    pub fn table(&self, id: TableId) -> Option<&TableMap> {
+        self.tables.iter().find(|t| t.id == id)
+    }
+}
+
+/// Why a value of one kind can't go into a column of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfit {
+    /// The target would silently change values.
+    Lossy(String),
+    /// No meaning is defined for the pair.
+    Unsupported,
+}
+
+/// The kind in which a column pair's values travel: one that both stores hold exactly. A target that is merely too
+/// small refuses the row loudly, so size alone is no misfit; what a target would *silently* change is.
+///
+/// SQLite has no temporal, uuid, decimal or json types of its own: its text columns hold them as text.
+pub fn wire_kind(from: EngineName, source: &Kind, to: EngineName, target: &Kind) -> Result<Kind, Misfit> {
+    use Kind::*;
+    let lossy = |why: &str| Err(Misfit::Lossy(why.to_owned()));
+    match (source, target) {
+        (Opaque(a), Opaque(b)) if a == b && from == to => Ok(target.clone()),
+        (Opaque(_), _) | (_, Opaque(_)) => Err(Misfit::Unsupported),
+        (Bool, Bool) | (Bytes, Bytes) | (Uuid, Uuid) | (Date, Date) | (Time, Time) => Ok(target.clone()),
+        (Timestamp, Timestamp) | (TimestampTz, TimestampTz) | (Int { .. }, Int { .. }) => Ok(target.clone()),
+        (Text { .. }, Text { .. }) => Ok(target.clone()),
+        (Bool, Int { .. }) | (Date, Timestamp) => Ok(target.clone()),
+        // MySQL has no truth values of its own; what is neither 0 nor 1 is refused.
+        (Int { .. }, Bool) if from == EngineName::MySql => Ok(Bool),
+        (Json, Json) if from == to => Ok(target.clone()),
+        // A native json of MySQL's is normalized, and so would never be equal.
+        (Json, Json) if from == EngineName::Postgres && to != EngineName::MySql => Ok(target.clone()),
+        (Json, Text { .. }) if to == EngineName::MySql => Ok(Json),
+        (Json, Text { .. }) if from == EngineName::MySql => Ok(target.clone()),
+        (Float { bits: a }, Float { bits: b }) if a <= b => Ok(target.clone()),
+        (Float { .. }, Float { .. }) => lossy("a double becomes a single precision float"),
+        (Int { bits }, Float { bits: float }) if *bits <= 32 && *float == 64 => Ok(target.clone()),
+        (Int { .. }, Float { .. }) => lossy("integers beyond 2^53 are rounded"),
+        (Int { .. }, Decimal { .. }) => Ok(target.clone()),
+        // From SQLite the number is one of its own already.
+        (Decimal { .. }, Decimal { precision, .. })
+            if to == EngineName::Sqlite && from != to && precision.is_none_or(|p| p > 15) =>
+        {
+            lossy("SQLite keeps 15 digits of a number; a DECIMAL_TEXT column keeps all")
+        }
+        (Decimal { scale: a, .. }, Decimal { scale: b, .. }) => match (a, b) {
+            (_, None) => Ok(target.clone()),
+            (Some(a), Some(b)) if a <= b => Ok(target.clone()),
+            _ => lossy("digits behind the point are rounded away"),
+        },
+        (Timestamp, Date) => lossy("the time of day is cut off"),
+        (Timestamp, TimestampTz) | (TimestampTz, Timestamp) => lossy("the time zone would have to be guessed"),
+        (Decimal { .. }, Int { .. } | Float { .. }) | (Float { .. }, Int { .. } | Decimal { .. }) => {
+            lossy("numbers are rounded")
+        }
+        (Uuid, Text { .. }) => Ok(Uuid),
+        (Date | Time | Timestamp | TimestampTz | Json | Decimal { .. }, Text { .. }) if to == EngineName::Sqlite => {
+            Ok(source.clone())
+        }
+        (Text { .. }, Date | Time | Timestamp | TimestampTz | Uuid | Decimal { .. }) if from == EngineName::Sqlite => {
+            Ok(target.clone())
+        }
+        _ => Err(Misfit::Unsupported),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use EngineName::{Postgres, Sqlite};
+
+    #[test]
+    fn what_would_change_a_value_is_lossy() {
+        let decimal = |p, s| Kind::Decimal { precision: Some(p), scale: Some(s) };
+        let cases = [
+            (Postgres, decimal(10, 4), Postgres, decimal(10, 2)),
+            (Postgres, decimal(30, 4), Sqlite, decimal(30, 4)),
+            (Postgres, Kind::Float { bits: 64 }, Postgres, Kind::Float { bits: 32 }),
+            (Postgres, Kind::Int { bits: 64 }, Postgres, Kind::Float { bits: 64 }),
+            (Postgres, Kind::TimestampTz, Postgres, Kind::Timestamp),
+            (Postgres, Kind::Timestamp, Postgres, Kind::Date),
+        ];
+        for (from, source, to, target) in cases {
+            assert!(matches!(wire_kind(from, &source, to, &target), Err(Misfit::Lossy(_))), "{source:?} {target:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_sqlite_holds_goes_into_another_sqlite() {
+        let wide = Kind::Decimal { precision: Some(19), scale: Some(4) };
+        assert_eq!(wire_kind(Sqlite, &wide, Sqlite, &wide), Ok(wide.clone()));
+    }
+
+    #[test]
+    fn text_stands_for_what_sqlite_lacks_and_nowhere_else() {
+        let text = Kind::Text { max_chars: None };
+        assert_eq!(wire_kind(Sqlite, &text, Postgres, &Kind::Timestamp), Ok(Kind::Timestamp));
+        assert_eq!(wire_kind(Postgres, &Kind::Timestamp, Sqlite, &text), Ok(Kind::Timestamp));
+        assert_eq!(wire_kind(Postgres, &text, Postgres, &Kind::Timestamp), Err(Misfit::Unsupported));
+    }
+}

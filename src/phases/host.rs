@@ -1,0 +1,145 @@
+//! The host of a link: this process runs the relay and the applier, and answers requests that others leave in the
+//! source's control tables.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::entry::TableId;
+use crate::error::{Error, Result};
+use crate::link::compare::PassResult;
+use crate::link::relay::{Bounds, Command, Start};
+use crate::link::{Ends, Pulse, applier, relay};
+use crate::task::{Stop, Task, spawn};
+use crate::value::Key;
+
+use super::session::Session;
+use super::survey::Survey;
+
+/// How often a host looks for requests.
+pub const REQUEST_EVERY: Duration = Duration::from_millis(200);
+
+pub struct Host {
+    /// Relay and applier; `None` once its end has been seen.
+    ends: [Option<Task<()>>; 2],
+    commands: mpsc::Sender<Command>,
+    pulse: watch::Receiver<Pulse>,
+    halt: Stop,
+}
+
+impl Host {
+    /// Starts both ends. They take their leases first; who holds one already is an error of `until`.
+    pub fn start(session: &Session, survey: &Survey, begin_anew: bool, totals: Vec<(TableId, u64)>) -> Self {
+        let (commands, inbox) = mpsc::channel(16);
+        let (pulse_in, pulse) = watch::channel(Pulse::default());
+        let halt = Stop::new();
+        let layout = Arc::new(survey.layout().clone());
+        let ends = |store: &Arc<dyn crate::store::Store>| Ends {
+            store: store.clone(),
+            layout: layout.clone(),
+            mapping: survey.mapping,
+            holder: session.holder.clone(),
+            lease_ttl_ms: i64::try_from(session.plan.lease_ttl_ms).unwrap_or(10_000),
+            reporter: session.reporter.clone(),
+        };
+        let backfill = session.plan.backfill;
+        let bounds = Bounds { chunk_rows: backfill.chunk_rows, chunk_bytes: backfill.chunk_bytes };
+        let start = Start { ends: ends(&session.source), bounds, begin_anew, totals, pulse: pulse_in };
+        let (transport, stop) = (session.transport.clone(), halt.clone());
+        let relay = spawn("relay", async move { relay::run(start, transport.as_ref(), inbox, &stop).await });
+        let (transport, stop, end) = (session.transport.clone(), halt.clone(), ends(&session.target));
+        let applier = spawn("applier", async move { applier::run(end, transport.as_ref(), &stop).await });
+        Self { ends: [Some(relay), Some(applier)], commands, pulse, halt }
+    }
+
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.borrow().clone()
+    }
+
+    /// Waits for the links to reach a state; ends early with their error, or when a signal asks us to stop.
+    pub async fn until(&mut self, session: &Session, reached: impl Fn(&Pulse) -> bool) -> Result<()> {
+        loop {
+            if reached(&self.pulse.borrow()) {
+                return Ok(());
+            }
+            session.check_stop()?;
+            tokio::select! {
+                _ = self.pulse.changed() => {}
+                () = session.stop.sleep(Duration::from_millis(200)) => {}
+            }
+            self.check().await?;
+        }
+    }
+
+    /// The error of an end that has ended.
+    pub async fn check(&mut self) -> Result<()> {
+        for end in &mut self.ends {
+            if let Some(task) = end.take_if(|task| task.is_finished()) {
+                task.await?;
+                return Err(Error::retry("one end of the link ended by itself"));
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass over everything. Waits for its result, however long.
+    pub async fn verify(&mut self, session: &Session) -> Result<PassResult> {
+        let (reply, answer) = oneshot::channel();
+        self.send(session, Command::Verify(reply)).await?;
+        self.answer(session, answer).await
+    }
+
+    async fn answer<T>(&mut self, session: &Session, mut answer: oneshot::Receiver<T>) -> Result<T> {
+        loop {
+            tokio::select! {
+                result = &mut answer => {
+                    return match result {
+                        Ok(result) => Ok(result),
+                        Err(_) => self.given_up(session).await,
+                    };
+                }
+                () = session.stop.sleep(Duration::from_millis(200)) => {
+                    session.check_stop()?;
+                    self.check().await?;
+                }
+            }
+        }
+    }
+
+    /// The relay dropped our question, so it is ending: its own error says why.
+    async fn given_up<T>(&mut self, session: &Session) -> Result<T> {
+        for _ in 0..50 {
+            self.check().await?;
+            session.stop.sleep(Duration::from_millis(100)).await;
+        }
+        Err(Error::retry("the relay ended before it answered"))
+    }
+
+    /// Marks keys dirty, so that the next seals send what they are now.
+    pub async fn repair(&mut self, session: &Session, keys: Vec<(TableId, Vec<Key>)>) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.send(session, Command::Repair(keys, reply)).await?;
+        self.answer(session, answer).await??;
+        let from = self.pulse().head.position;
+        // A drained entry that was sealed after the keys were marked has brought them all.
+        self.until(session, |p| p.in_sync || p.drained > from).await
+    }
+
+    async fn send(&mut self, session: &Session, command: Command) -> Result<()> {
+        if self.commands.send(command).await.is_err() {
+            return self.given_up(session).await;
+        }
+        Ok(())
+    }
+
+    /// Lets both ends finish the entry in hand, save, and give their leases back.
+    pub async fn shut_down(self) -> Result<()> {
+        self.halt.request(0);
+        let mut result = Ok(());
+        for task in self.ends.into_iter().flatten() {
+            result = result.and(task.await);
+        }
+        result
+    }
+}

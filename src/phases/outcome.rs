@@ -1,0 +1,175 @@
+//! A comparison's result as it is kept, sent between processes, and shown.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use crate::entry::{Difference, TableId};
+use crate::error::{Error, Result};
+use crate::link::compare::{PassResult, TableResult, show_key, show_value};
+use crate::log::codec;
+use crate::mapping::{Layout, TableMap};
+use crate::store::Side;
+use crate::value::{Key, Row};
+
+use super::report::{DifferenceLine, VerifiedTable, VerifyReport};
+use super::session::Session;
+use super::survey::Survey;
+
+/// Differences that are shown with their columns.
+const SHOWN_MAX: usize = 100;
+
+/// As one line of JSON, keys in the log's own encoding: no value can be read from it by eye, none gets lost.
+pub fn write(result: &PassResult) -> String {
+    let hex = |key: &Key| {
+        let mut bytes = Vec::new();
+        codec::write_key(&mut bytes, key);
+        bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()
+    };
+    let tables: Vec<Json> = (result.tables.iter())
+        .map(|(id, t)| json!({ "table": id.0, "rows": t.rows, "digests": t.digests, "differing": t.differing }))
+        .collect();
+    let differences: Vec<Json> =
+        result.differences.iter().map(|(table, key, what)| json!([table.0, hex(key), what.name()])).collect();
+    json!({
+        "version": 1, "digests": result.digests, "positions": result.positions, "mismatches": result.mismatches,
+        "more": result.more, "tables": tables, "differences": differences,
+    })
+    .to_string()
+}
+
+pub fn read(text: &str) -> Result<PassResult> {
+    let bad =
+        || Error::give_up("the host's answer can't be read").hint("do both sides run the same version of migrate?");
+    let json: Json = serde_json::from_str(text).map_err(|_| bad())?;
+    if let Some(message) = json["error"].as_str() {
+        return Err(Error::give_up(format!("the host could not compare: {message}")));
+    }
+    let number = |v: &Json| v.as_u64().ok_or_else(bad);
+    let mut result = PassResult {
+        digests: number(&json["digests"])?,
+        positions: number(&json["positions"])?,
+        mismatches: number(&json["mismatches"])?,
+        more: number(&json["more"])?,
+        ..PassResult::default()
+    };
+    for t in json["tables"].as_array().ok_or_else(bad)? {
+        let table = TableResult {
+            rows: number(&t["rows"])?,
+            digests: number(&t["digests"])?,
+            differing: number(&t["differing"])?,
+        };
+        result.tables.insert(TableId(number(&t["table"])? as u16), table);
+    }
+    for d in json["differences"].as_array().ok_or_else(bad)? {
+        let bytes = d[1].as_str().and_then(unhex).ok_or_else(bad)?;
+        let what = match d[2].as_str() {
+            Some("missing") => Difference::Missing,
+            Some("extra") => Difference::Extra,
+            Some("changed") => Difference::Changed,
+            _ => return Err(bad()),
+        };
+        result.differences.push((TableId(number(&d[0])? as u16), codec::read_key(&bytes)?, what));
+    }
+    Ok(result)
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect()
+}
+
+/// The differing keys by table, to be marked dirty.
+pub fn keys_by_table(result: &PassResult) -> Vec<(TableId, Vec<Key>)> {
+    let mut by_table: BTreeMap<TableId, Vec<Key>> = BTreeMap::new();
+    for (table, key, _) in &result.differences {
+        by_table.entry(*table).or_default().push(key.clone());
+    }
+    by_table.into_iter().collect()
+}
+
+impl Session {
+    /// Names for numbers. The columns of a changed row are read now, from both stores, to help the reader; they are
+    /// no part of the verdict.
+    pub(super) async fn present(&self, survey: &Survey, result: &PassResult, reveal: bool) -> Result<VerifyReport> {
+        let layout = survey.layout();
+        let mut report = VerifyReport {
+            migration: self.migration().to_owned(),
+            digests: result.digests,
+            positions: result.positions,
+            mismatches: result.mismatches,
+            more: result.more,
+            ..VerifyReport::default()
+        };
+        for map in &layout.tables {
+            let t = result.tables.get(&map.id).cloned().unwrap_or_default();
+            report.tables.push(VerifiedTable {
+                source: map.source.to_string(),
+                target: map.target.to_string(),
+                rows: t.rows,
+                digests: t.digests,
+                differing: t.differing,
+            });
+        }
+        for (i, (table, key, what)) in result.differences.iter().enumerate() {
+            let Some(map) = layout.table(*table) else { continue };
+            let columns = if *what == Difference::Changed && i < SHOWN_MAX {
+                self.changed_columns(layout, map, key, reveal).await?
+            } else {
+                vec![]
+            };
+            let names = map.target_key().map(|c| c.target.name.as_str()).collect::<Vec<_>>().join(", ");
+            let key = format!("{names} = {}", show_key(key, reveal));
+            report.differences.push(DifferenceLine {
+                table: map.target.to_string(),
+                key,
+                what: what.name().into(),
+                columns,
+            });
+        }
+        Ok(report)
+    }
+
+    async fn changed_columns(&self, layout: &Layout, map: &TableMap, key: &Key, reveal: bool) -> Result<Vec<String>> {
+        let keys = std::slice::from_ref(key);
+        let source = self.source.look_up(layout, map.id, Side::Source, keys).await?.pop().flatten();
+        let target = self.target.look_up(layout, map.id, Side::Target, keys).await?.pop().flatten();
+        let (Some(source), Some(target)) = (source, target) else { return Ok(vec![]) };
+        Ok(differing(map, &source, &target, reveal))
+    }
+}
+
+fn differing(map: &TableMap, source: &Row, target: &Row, reveal: bool) -> Vec<String> {
+    let canonical = |v: &crate::value::Value| Key(vec![v.clone()]).canonical();
+    let pairs = map.columns.iter().zip(source.iter().zip(target));
+    let changed = pairs.filter(|(_, (s, t))| canonical(s) != canonical(t));
+    changed
+        .map(|(column, (s, t))| {
+            let name = &column.target.name;
+            if reveal {
+                format!("{name}: {} -> {}", show_value(s), show_value(t))
+            } else {
+                format!("{name}: *** -> ***")
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    #[test]
+    fn a_result_survives_the_way_to_another_process() {
+        let key = |i| Key(vec![Value::Int(i), Value::Text("ä\"\n".into())]);
+        let mut result = PassResult { digests: 4, positions: 3, mismatches: 2, more: 1, ..PassResult::default() };
+        result.tables.insert(TableId(7), TableResult { rows: 5, digests: 2, differing: 1 });
+        result.differences = vec![
+            (TableId(7), key(1), Difference::Missing),
+            (TableId(7), key(2), Difference::Extra),
+            (TableId(7), key(3), Difference::Changed),
+        ];
+        assert_eq!(read(&write(&result)).unwrap(), result);
+        assert!(read("{\"error\":\"no\"}").is_err() && read("[]").is_err() && read("{").is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! What each command found or did, for the command line to draw or to print as JSON.
+
+use serde::Serialize;
+
+/// `migrate plan`: what `apply` would do. Estimates are marked as such where they are shown.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct PlanReport {
+    pub migration: String,
+    pub source: String,
+    pub target: String,
+    pub events: String,
+    /// Whether `apply` has anything to do.
+    pub changes: bool,
+    pub phases: Vec<PlannedPhase>,
+    pub tables: Vec<PlannedTable>,
+    /// Warnings as objects: `id`, `severity`, `message`, `hint`, `table`, `column`, `count`, `line`.
+    pub findings: Vec<serde_json::Value>,
+    /// What of the source's definitions the tables that are made don't get, and why.
+    pub left_out: Vec<String>,
+    /// The same for a person, each with its way out.
+    #[serde(skip)]
+    pub warnings: Vec<(String, Option<String>)>,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct PlannedPhase {
+    /// `dual-write`, `backfill`, `verify`.
+    pub name: String,
+    /// One line each: what would be created, moved, checked.
+    pub steps: Vec<String>,
+    pub done: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct PlannedTable {
+    pub source: String,
+    pub target: String,
+    pub key: Vec<String>,
+    pub columns: usize,
+    pub rows_estimate: u64,
+    pub bytes_estimate: u64,
+    pub chunks_estimate: u64,
+    pub time_estimate_ms: u64,
+    pub create: bool,
+}
+
+/// `migrate grants`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct GrantsReport {
+    pub migration: String,
+    pub logins: Vec<LoginGrants>,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct LoginGrants {
+    /// `source`, `target`.
+    pub side: String,
+    /// `url`, `admin_url`.
+    pub login: String,
+    pub store: String,
+    pub part: String,
+    pub statements: Vec<String>,
+}
+
+/// `migrate apply`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct ApplyReport {
+    pub migration: String,
+    /// The phase that was reached: `dual-write`, `backfill`, `verify`, `in sync`.
+    pub phase: String,
+    pub generation: u64,
+    pub position: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    pub changes: u64,
+    pub verify: Option<VerifyReport>,
+    pub backlog: Backlog,
+    pub wall_ms: u64,
+    pub next: String,
+}
+
+/// What capture gathers while nothing runs.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct Backlog {
+    pub keys: u64,
+    pub limit: u64,
+    /// Measured while we ran; `None`: nothing was written meanwhile.
+    pub keys_per_s: Option<f64>,
+    pub lasts_s: Option<u64>,
+}
+
+/// `migrate verify`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct VerifyReport {
+    pub migration: String,
+    pub tables: Vec<VerifiedTable>,
+    pub digests: u64,
+    pub positions: u64,
+    pub mismatches: u64,
+    pub differences: Vec<DifferenceLine>,
+    /// Differing rows beyond those listed.
+    pub more: u64,
+    pub wall_ms: u64,
+    /// `this process` or the holder that hosts the links.
+    pub run_by: String,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct VerifiedTable {
+    pub source: String,
+    pub target: String,
+    pub rows: u64,
+    pub digests: u64,
+    pub differing: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct DifferenceLine {
+    pub table: String,
+    /// `name=value` pairs; a value is `***` unless shown was asked for (key values are shown masked alike).
+    pub key: String,
+    /// `missing`, `extra`, `changed`.
+    pub what: String,
+    /// Columns that differ when read now, as `name: source -> target` (values masked unless asked for).
+    pub columns: Vec<String>,
+}
+
+/// `migrate status`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct StatusReport {
+    pub migration: String,
+    pub phase: String,
+    pub generation: u64,
+    pub source_position: u64,
+    pub target_position: u64,
+    pub confirmed: u64,
+    pub in_flight: u64,
+    pub lag_ms: i64,
+    pub backlog: Backlog,
+    pub tables: Vec<StatusTable>,
+    /// Who runs it: holder, since, whether the lease is alive.
+    pub holder: Option<String>,
+    pub holder_since_ms: i64,
+    pub holder_alive: bool,
+    pub last_verify: Option<String>,
+    pub can_roll_back: bool,
+    pub roll_back_why: String,
+    pub next: String,
+    pub journal: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct StatusTable {
+    pub source: String,
+    pub target: String,
+    pub rows: u64,
+    pub rows_estimate: u64,
+    pub done: bool,
+    pub dirty: u64,
+}
+
+/// `migrate abort`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct AbortReport {
+    pub migration: String,
+    pub removed: Vec<String>,
+    pub kept: Vec<String>,
+}

@@ -1,0 +1,146 @@
+//! One command's view of one migration: the plan, both stores under both logins, and the transport.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::entry::Link;
+use crate::error::{Error, Kind, Result};
+use crate::event::Reporter;
+use crate::log::codec::Wire;
+use crate::plan::{self, Events, Plan};
+use crate::store::{self, Role, Side, Store};
+use crate::task::Stop;
+use crate::transport::Transport;
+use crate::transport::direct::Direct;
+use crate::transport::nats::{Nats, NatsOptions, Secret};
+
+pub struct Options {
+    pub plan_path: PathBuf,
+    pub reporter: Arc<dyn Reporter>,
+    pub stop: Stop,
+}
+
+/// How far `apply` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    DualWrite,
+    Backfill,
+    Verify,
+}
+
+/// Which stores `abort` cleans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sides {
+    Both,
+    Source,
+    Target,
+}
+
+/// Everything is connected lazily: an unreachable store is an error of the first call that needs it.
+pub struct Session {
+    pub(super) plan: Plan,
+    pub(super) plan_path: PathBuf,
+    pub(super) reporter: Arc<dyn Reporter>,
+    pub(super) stop: Stop,
+    pub(super) source: Arc<dyn Store>,
+    pub(super) target: Arc<dyn Store>,
+    pub(super) source_admin: Arc<dyn Store>,
+    pub(super) target_admin: Arc<dyn Store>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) holder: String,
+}
+
+const CODEC: &Wire = &Wire;
+
+impl Session {
+    pub async fn open(options: Options) -> Result<Self> {
+        let env = |name: &str| std::env::var(name).ok();
+        let plan = plan::load(&options.plan_path, &env).map_err(plan::to_error)?;
+        let source = store::connect(plan.source.url.expose(), CODEC)?;
+        let target = store::connect(plan.target.url.expose(), CODEC)?;
+        let admin = |side: &plan::Side, daily: &Arc<dyn Store>| match &side.admin_url {
+            Some(url) => store::connect(url.expose(), CODEC),
+            None => Ok(daily.clone()),
+        };
+        let (source_admin, target_admin) = (admin(&plan.source, &source)?, admin(&plan.target, &target)?);
+        let transport: Arc<dyn Transport> = match &plan.events {
+            None => Arc::new(Direct::new("forward")),
+            Some(events) => Arc::new(Nats::new(nats_options(events), &plan.migration, "forward")),
+        };
+        let Options { plan_path, reporter, stop } = options;
+        let holder = holder();
+        Ok(Self { plan, plan_path, reporter, stop, source, target, source_admin, target_admin, transport, holder })
+    }
+
+    pub(super) fn migration(&self) -> &str {
+        &self.plan.migration
+    }
+
+    /// Whether the target has what we keep there. One that was restored from before the migration has not.
+    pub(super) async fn target_knows_us(&self) -> Result<bool> {
+        if !self.target.is_installed(self.migration(), Side::Target).await? {
+            return Ok(false);
+        }
+        match self.target.link_state(self.migration(), Link::Forward, Side::Target).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind == Kind::Changed => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Each login with the part that it plays, and how the plan calls it.
+    pub(super) fn logins(&self) -> [(&Arc<dyn Store>, Role, &'static str, &'static str); 4] {
+        [
+            (&self.source, Role::SourceRun, "source", "url"),
+            (&self.source_admin, Role::SourceInstall, "source", "admin_url"),
+            (&self.target, Role::TargetRun, "target", "url"),
+            (&self.target_admin, Role::TargetInstall, "target", "admin_url"),
+        ]
+    }
+
+    /// `migrate <verb> <plan>`, for hints.
+    pub(super) fn command(&self, verb: &str) -> String {
+        format!("migrate {verb} {}", self.plan_path.display())
+    }
+
+    /// An error if a signal has asked us to stop.
+    pub(super) fn check_stop(&self) -> Result<()> {
+        match self.stop.requested() {
+            None => Ok(()),
+            Some(signal) => Err(self.stopped(signal)),
+        }
+    }
+
+    pub(super) fn stopped(&self, signal: i32) -> Error {
+        Error::new(Kind::Stopped(signal), "stopped by a signal; everything up to the last entry is saved")
+            .hint(format!("go on with `{}`", self.command("apply")))
+    }
+}
+
+fn nats_options(events: &Events) -> NatsOptions {
+    let secret = |s: &plan::Secret| Secret::from(s.expose());
+    NatsOptions {
+        url: secret(&events.url),
+        user: events.user.clone(),
+        password: events.password.as_ref().map(secret),
+        token: events.token.as_ref().map(secret),
+        creds_file: events.creds.clone(),
+        nkey_file: events.nkey.clone(),
+        ca_file: events.ca.clone(),
+        cert_file: events.cert.clone(),
+        key_file: events.key.clone(),
+        require_tls: events.tls,
+        max_bytes: events.max_bytes,
+        replicas: events.replicas.into(),
+    }
+}
+
+/// Unique to this process: a lease is never taken over from a namesake.
+fn holder() -> String {
+    let host = std::env::var("HOSTNAME").ok().or_else(|| {
+        std::fs::read_to_string("/etc/hostname").ok().map(|h| h.trim().to_owned()).filter(|h| !h.is_empty())
+    });
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
+    format!("{} pid {} #{nanos:x}", host.as_deref().unwrap_or("localhost"), std::process::id())
+}

@@ -1,0 +1,142 @@
+//! A plan as its file says it: checked by itself, not yet against any store.
+//!
+//! What a message may have to point at is an [`At`]: the value, where it stands, and the plan's own text of it,
+//! which is shown in place of what a variable was replaced by.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::problem::{Span, Text};
+use super::secret::Secret;
+use crate::schema::EngineName;
+
+/// A value, its place in the plan, and its text before substitution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct At<T> {
+    pub value: T,
+    pub span: Span,
+    pub shown: String,
+}
+
+impl<T> At<T> {
+    /// Another value read from the same place.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> At<U> {
+        At { value: to(self.value), span: self.span, shown: self.shown }
+    }
+}
+
+impl<T> Deref for At<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub version: u64,
+    /// `[a-z0-9-]{1,48}`.
+    pub migration: String,
+    pub source: Side,
+    pub target: Side,
+    /// `None`: the direct transport, in process.
+    pub events: Option<Events>,
+    pub create_tables: bool,
+    pub on_existing: OnExisting,
+    pub tables: Vec<TablePlan>,
+    pub backfill: Backfill,
+    /// Dirty keys that one table may gather while nothing runs.
+    pub backlog_limit: u64,
+    pub lease_ttl_ms: u64,
+    pub(super) text: Arc<Text>,
+}
+
+/// One team's store.
+#[derive(Debug, Clone)]
+pub struct Side {
+    pub team: String,
+    /// By the URL's scheme.
+    pub engine: EngineName,
+    pub url: Secret,
+    /// Where it differs from `url`: who installs, fences and removes.
+    pub admin_url: Option<Secret>,
+}
+
+impl Side {
+    /// The URL that installs and removes.
+    pub fn admin(&self) -> &Secret {
+        self.admin_url.as_ref().unwrap_or(&self.url)
+    }
+}
+
+/// How to reach JetStream. Where the plan is silent, the `nats` CLI's environment variables speak.
+#[derive(Debug, Clone)]
+pub struct Events {
+    /// One or more servers, separated by commas.
+    pub url: Secret,
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    pub token: Option<Secret>,
+    pub creds: Option<PathBuf>,
+    pub nkey: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// Refuse a connection without TLS.
+    pub tls: bool,
+    /// The stream's bound; `None`: the transport's default.
+    pub max_bytes: Option<u64>,
+    pub replicas: u8,
+}
+
+/// What to do with rows that a target table holds already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExisting {
+    Refuse,
+    Replace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backfill {
+    pub chunk_rows: u64,
+    pub chunk_bytes: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct TablePlan {
+    pub from: At<String>,
+    /// `None`: the same name.
+    pub to: Option<At<String>>,
+    /// `None`: the source's primary key.
+    pub key: Option<At<Vec<At<String>>>>,
+    /// In the plan's order. `None`: every column that isn't skipped, under its own name.
+    pub columns: Option<At<Vec<ColumnPlan>>>,
+    pub skip: Vec<At<String>>,
+    /// The key `where`: SQL of the source's engine.
+    pub filter: Option<At<String>>,
+}
+
+impl TablePlan {
+    /// What to point at for the target: `to`, or the name that stands for both.
+    pub fn to_or_from(&self) -> &At<String> {
+        self.to.as_ref().unwrap_or(&self.from)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct ColumnPlan {
+    pub target: At<String>,
+    pub source: At<ColumnSource>,
+    /// The plan accepts that values change on their way.
+    pub accept_lossy: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnSource {
+    Column(String),
+    Sql(String),
+    /// A scalar as YAML types it; text where a variable was replaced.
+    Const(serde_yaml::Value),
+}

@@ -1,0 +1,261 @@
+//! The demo's tables: three shapes of key, and the types that differ most between engines.
+//!
+//! In an expression `{n}` is the row's number and `{v}` its version.
+
+use super::Op;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Demo {
+    /// An integer key.
+    Customers,
+    /// A key of a text and a uuid; refers to customers by value.
+    Orders,
+    /// A text key in letters that collations order in their own ways.
+    Notes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Postgres,
+    Sqlite,
+}
+
+/// One column: its type and its value, on PostgreSQL and on SQLite.
+struct Column {
+    name: &'static str,
+    types: [&'static str; 2],
+    values: [&'static str; 2],
+}
+
+const fn column(name: &'static str, types: [&'static str; 2], values: [&'static str; 2]) -> Column {
+    Column { name, types, values }
+}
+
+const VERSION: Column = column("version", ["bigint NOT NULL", "INTEGER NOT NULL"], ["{v}", "{v}"]);
+
+const CUSTOMERS: &[Column] = &[
+    column("id", ["bigint NOT NULL", "INTEGER NOT NULL"], ["{n}", "{n}"]),
+    column(
+        "name",
+        ["text NOT NULL", "TEXT NOT NULL"],
+        ["CASE {n} % 4 WHEN 0 THEN 'Zoë 🦀 ' WHEN 1 THEN 'O''Brien ' WHEN 2 THEN '李雷 ' ELSE 'ada ' END || {n}"; 2],
+    ),
+    column(
+        "email",
+        ["varchar(80)", "VARCHAR(80)"],
+        ["CASE WHEN ({n} + {v}) % 5 = 0 THEN NULL ELSE 'c' || {n} || '@example.org' END"; 2],
+    ),
+    column(
+        "balance",
+        ["numeric(12,2) NOT NULL", "NUMERIC(12,2) NOT NULL"],
+        ["(({n} * 7919 + {v}) % 10000000)::numeric / 100", "(({n} * 7919 + {v}) % 10000000) / 100.0"],
+    ),
+    column("active", ["boolean NOT NULL", "BOOLEAN NOT NULL"], ["{n} % 3 <> 0"; 2]),
+    column(
+        "joined_at",
+        ["timestamp NOT NULL", "DATETIME NOT NULL"],
+        [
+            "timestamp '2020-01-01 00:00:00.25' + ({n} % 1000000) * interval '1 minute'",
+            "strftime('%Y-%m-%d %H:%M:%S', 1577836800 + ({n} % 1000000) * 60, 'unixepoch') || '.25'",
+        ],
+    ),
+    column(
+        "photo",
+        ["bytea", "BLOB"],
+        [
+            "CASE WHEN {n} % 7 = 0 THEN NULL ELSE decode('00ff' || lpad(to_hex({n} + {v}), 16, '0'), 'hex') END",
+            "CASE WHEN {n} % 7 = 0 THEN NULL ELSE unhex('00ff' || printf('%016x', {n} + {v})) END",
+        ],
+    ),
+    VERSION,
+];
+
+const ORDERS: &[Column] = &[
+    column(
+        "region",
+        ["varchar(8) NOT NULL", "VARCHAR(8) NOT NULL"],
+        ["CASE {n} % 4 WHEN 0 THEN 'north' WHEN 1 THEN 'South' WHEN 2 THEN 'öst' ELSE 'west' END"; 2],
+    ),
+    column(
+        "order_no",
+        ["uuid NOT NULL", "UUID NOT NULL"],
+        [
+            "(lpad(to_hex(({n} * 2654435761) % 4294967296), 8, '0') || '-0000-4000-8000-' \
+             || lpad(to_hex({n}), 12, '0'))::uuid",
+            "printf('%08x-0000-4000-8000-%012x', ({n} * 2654435761) % 4294967296, {n})",
+        ],
+    ),
+    column("customer_id", ["bigint NOT NULL", "INTEGER NOT NULL"], ["1 + ({n} * 31) % 1000"; 2]),
+    column(
+        "total",
+        ["numeric(14,4) NOT NULL", "NUMERIC(14,4) NOT NULL"],
+        ["(({n} * 104729 + {v}) % 1000000000)::numeric / 10000", "(({n} * 104729 + {v}) % 1000000000) / 10000.0"],
+    ),
+    column(
+        "placed_on",
+        ["date NOT NULL", "DATE NOT NULL"],
+        ["date '2019-02-28' + ({n} % 2000)::integer", "date('2019-02-28', ({n} % 2000) || ' days')"],
+    ),
+    column(
+        "remark",
+        ["text", "TEXT"],
+        ["CASE {n} % 3 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE 'gift → “' || {v} || '”' END"; 2],
+    ),
+    VERSION,
+];
+
+const NOTES: &[Column] = &[
+    column(
+        "slug",
+        ["text NOT NULL", "TEXT NOT NULL"],
+        ["CASE {n} % 3 WHEN 0 THEN 'Zebra ' WHEN 1 THEN 'ähnlich ' ELSE 'alpha ' END || {n}"; 2],
+    ),
+    column(
+        "body",
+        ["text NOT NULL", "TEXT NOT NULL"],
+        ["'Note ' || {n} || ', as of its ' || {v} || '. writing: naïve café, Straße, 東京, 👩‍🚀, tab\t and ''quotes''.'";
+            2],
+    ),
+    column("pinned", ["boolean", "BOOLEAN"], ["CASE {n} % 3 WHEN 0 THEN NULL ELSE {n} % 3 = 1 END"; 2]),
+    column("weight", ["double precision NOT NULL", "REAL NOT NULL"], ["{n} / 8.0 + {v}"; 2]),
+    VERSION,
+];
+
+impl Demo {
+    pub const ALL: [Self; 3] = [Self::Customers, Self::Orders, Self::Notes];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Customers => "demo_customers",
+            Self::Orders => "demo_orders",
+            Self::Notes => "demo_notes",
+        }
+    }
+
+    /// Row `n`'s key, as [`super::Playground::rows`] gives it: spelled here once more, as a witness should.
+    pub fn key(self, n: i64) -> String {
+        match self {
+            Self::Customers => n.to_string(),
+            Self::Orders => {
+                let region = ["north", "South", "öst", "west"][(n % 4) as usize];
+                format!("{region}/{:08x}-0000-4000-8000-{n:012x}", (n * 2_654_435_761) % 4_294_967_296)
+            }
+            Self::Notes => format!("{} {n}", ["Zebra", "ähnlich", "alpha"][(n % 3) as usize]),
+        }
+    }
+
+    /// The number of the row that may have this key; whether it has, [`Self::key`] tells.
+    pub fn number(self, key: &str) -> Option<i64> {
+        match self {
+            Self::Customers => key.parse().ok(),
+            Self::Orders => i64::from_str_radix(key.rsplit('-').next()?, 16).ok(),
+            Self::Notes => key.rsplit(' ').next()?.parse().ok(),
+        }
+    }
+
+    fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Customers => CUSTOMERS,
+            Self::Orders => ORDERS,
+            Self::Notes => NOTES,
+        }
+    }
+
+    /// The first so many columns are its key.
+    fn key_columns(self) -> &'static [Column] {
+        &self.columns()[..if self == Self::Orders { 2 } else { 1 }]
+    }
+}
+
+impl Dialect {
+    fn pick<T: Copy>(self, both: [T; 2]) -> T {
+        match self {
+            Self::Postgres => both[0],
+            Self::Sqlite => both[1],
+        }
+    }
+
+    fn parameter(self, i: usize) -> String {
+        match self {
+            Self::Postgres => format!("${i}::bigint"),
+            Self::Sqlite => format!("?{i}"),
+        }
+    }
+
+    fn value(self, column: &Column, n: &str, v: &str) -> String {
+        self.pick(column.values).replace("{n}", n).replace("{v}", v)
+    }
+}
+
+fn joined(columns: &[Column], separator: &str, each: impl Fn(&Column) -> String) -> String {
+    columns.iter().map(each).collect::<Vec<_>>().join(separator)
+}
+
+fn names(columns: &[Column]) -> String {
+    joined(columns, ", ", |c| c.name.to_owned())
+}
+
+pub(super) fn exists(dialect: Dialect, table: Demo) -> String {
+    let name = table.name();
+    match dialect {
+        Dialect::Postgres => format!("SELECT count(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('{name}')"),
+        Dialect::Sqlite => format!("SELECT count(*) FROM sqlite_master WHERE name = '{name}'"),
+    }
+}
+
+pub(super) fn create(dialect: Dialect, table: Demo) -> String {
+    let columns = joined(table.columns(), ", ", |c| format!("{} {}", c.name, dialect.pick(c.types)));
+    format!("CREATE TABLE {} ({columns}, PRIMARY KEY ({}))", table.name(), names(table.key_columns()))
+}
+
+pub(super) fn drop(table: Demo) -> String {
+    format!("DROP TABLE IF EXISTS {}", table.name())
+}
+
+/// Takes the first and the last number.
+pub(super) fn fill(dialect: Dialect, table: Demo) -> String {
+    let (from, to) = (dialect.parameter(1), dialect.parameter(2));
+    let values = joined(table.columns(), ", ", |c| dialect.value(c, "g.n", "1"));
+    let insert = format!("INSERT INTO {} ({})", table.name(), names(table.columns()));
+    match dialect {
+        Dialect::Postgres => format!("{insert} SELECT {values} FROM generate_series({from}, {to}) AS g(n)"),
+        Dialect::Sqlite => format!(
+            "WITH RECURSIVE g(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM g WHERE n < {to}) \
+             {insert} SELECT {values} FROM g"
+        ),
+    }
+}
+
+/// One statement and its parameters.
+pub(super) fn write(dialect: Dialect, op: &Op) -> (String, Vec<i64>) {
+    let p = |i| dialect.parameter(i);
+    let is = |table: Demo, i| {
+        joined(table.key_columns(), " AND ", |c| format!("{} = {}", c.name, dialect.value(c, &p(i), "")))
+    };
+    match *op {
+        Op::Insert { table, n, version } => {
+            let values = joined(table.columns(), ", ", |c| dialect.value(c, &p(1), &p(2)));
+            (format!("INSERT INTO {} ({}) VALUES ({values})", table.name(), names(table.columns())), vec![n, version])
+        }
+        Op::Update { table, n, version } => {
+            let rest = &table.columns()[table.key_columns().len()..];
+            let set = joined(rest, ", ", |c| format!("{} = {}", c.name, dialect.value(c, &p(1), &p(2))));
+            (format!("UPDATE {} SET {set} WHERE {}", table.name(), is(table, 1)), vec![n, version])
+        }
+        Op::Delete { table, n } => (format!("DELETE FROM {} WHERE {}", table.name(), is(table, 1)), vec![n]),
+        Op::Rekey { table, from, to, version } => {
+            let set = joined(table.columns(), ", ", |c| format!("{} = {}", c.name, dialect.value(c, &p(1), &p(2))));
+            (format!("UPDATE {} SET {set} WHERE {}", table.name(), is(table, 3)), vec![to, version, from])
+        }
+    }
+}
+
+/// Every row's key as text, and its version.
+pub(super) fn read(dialect: Dialect, table: Demo) -> String {
+    let text = |name: &str| match dialect {
+        Dialect::Postgres => format!("{name}::text"),
+        Dialect::Sqlite => format!("CAST({name} AS TEXT)"),
+    };
+    let key = joined(table.key_columns(), " || '/' || ", |c| text(c.name));
+    format!("SELECT {key}, version FROM {}", table.name())
+}

@@ -1,0 +1,64 @@
+//! Names in SQL: the only place that quotes, so that no identifier reaches a statement bare.
+
+use crate::entry::TableId;
+use crate::schema::TableName;
+
+pub fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// A string constant, for the few statements (DDL) that take no arguments.
+pub fn literal(text: &str) -> String {
+    let escaped = text.replace('\'', "''");
+    if escaped.contains('\\') { format!("E'{}'", escaped.replace('\\', "\\\\")) } else { format!("'{escaped}'") }
+}
+
+pub fn schema_of(name: &TableName) -> &str {
+    name.schema.as_deref().unwrap_or("public")
+}
+
+pub fn table(name: &TableName) -> String {
+    format!("{}.{}", quote(schema_of(name)), quote(&name.name))
+}
+
+/// The schema of a migration's control tables; 57 bytes at most.
+pub fn home(migration: &str) -> String {
+    format!("_migrate_{migration}")
+}
+
+pub fn control(migration: &str, name: &str) -> String {
+    format!("{}.{}", quote(&home(migration)), quote(name))
+}
+
+pub fn dirty(id: TableId) -> String {
+    format!("dirty_{}", number(id))
+}
+
+pub fn capture_function(id: TableId) -> String {
+    format!("capture_{}", number(id))
+}
+
+/// A server cuts names at 63 bytes; these fit for the longest migration (48).
+pub fn row_trigger(migration: &str) -> String {
+    home(migration)
+}
+
+pub fn truncate_trigger(migration: &str) -> String {
+    format!("{}_trunc", home(migration))
+}
+
+fn number(id: TableId) -> String {
+    id.0.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_doubled_and_names_fit() {
+        assert_eq!(quote("a\"b; DROP"), "\"a\"\"b; DROP\"");
+        assert_eq!(literal("o'c\\"), "E'o''c\\\\'");
+        assert_eq!(truncate_trigger(&"m".repeat(48)).len(), 63);
+    }
+}

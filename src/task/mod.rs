@@ -1,0 +1,12 @@
+//! Where all work is spawned, stopped and retried.
+//!
+//! Nothing else spawns, so that no task outlives its owner, no panic is lost, and a signal reaches everyone: work in
+//! hand is finished and saved, then each says so by an error of kind `Stopped`.
+
+mod retry;
+mod spawn;
+mod stop;
+
+pub use retry::{Policy, backoff, retry};
+pub use spawn::{Task, spawn};
+pub use stop::Stop;
