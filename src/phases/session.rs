@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::entry::Link;
 use crate::error::{Error, Kind, Result};
@@ -69,7 +68,7 @@ impl Session {
             Some(events) => Arc::new(Nats::new(nats_options(events), &plan.migration, "forward")),
         };
         let Options { plan_path, reporter, stop } = options;
-        let holder = holder();
+        let holder = store::holder::name().to_owned();
         Ok(Self { plan, plan_path, reporter, stop, source, target, source_admin, target_admin, transport, holder })
     }
 
@@ -134,13 +133,4 @@ fn nats_options(events: &Events) -> NatsOptions {
         max_bytes: events.max_bytes,
         replicas: events.replicas.into(),
     }
-}
-
-/// Unique to this process: a lease is never taken over from a namesake.
-fn holder() -> String {
-    let host = std::env::var("HOSTNAME").ok().or_else(|| {
-        std::fs::read_to_string("/etc/hostname").ok().map(|h| h.trim().to_owned()).filter(|h| !h.is_empty())
-    });
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
-    format!("{} pid {} #{nanos:x}", host.as_deref().unwrap_or("localhost"), std::process::id())
 }

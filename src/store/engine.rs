@@ -151,6 +151,12 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// Checks now what was deferred to the commit (foreign keys), so that a violation is an error here. Kind `GiveUp`.
     async fn check_deferred(&self, tx: &mut Self::Tx) -> Result<()>;
 
+    /// Ends the sessions of a holder whose lease has expired: it may hang with locks that no time limit ends. What it
+    /// had open is rolled back. Here: the server's own limits end them.
+    async fn end_sessions(&self, _holder: &str) -> Result<()> {
+        Ok(())
+    }
+
     // -- dialect (pure)
 
     /// Quotes an identifier by the engine's rules.

@@ -2,7 +2,7 @@
 //! the epoch, which every write of the holder proves in its own transaction.
 
 use crate::entry::{Epoch, Generation, Hash, Link, Mark, Position};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 use super::engine::{Engine, Mode};
 use super::sql::{Cells, Sql, link_table};
@@ -48,6 +48,10 @@ pub fn hash(bytes: &[u8]) -> Hash {
 }
 
 pub async fn take<E: Engine>(e: &E, m: &str, link: Link, side: Side, holder: &str, ttl_ms: i64) -> Result<Lease> {
+    let before = state(e, m, link, side).await?;
+    if let Some(other) = before.holder.filter(|other| other != holder && before.expires_ms < before.now_ms) {
+        e.end_sessions(&other).await.context("ending the sessions of the holder before")?;
+    }
     let mut tx = e.begin(Mode::Control).await?;
     let taken = Sql::new(e, m)
         .push("UPDATE ")

@@ -9,6 +9,7 @@ mod control;
 mod count;
 mod digest;
 pub mod engine;
+pub mod holder;
 mod lease;
 mod log;
 mod lossy;

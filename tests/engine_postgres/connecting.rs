@@ -2,11 +2,14 @@
 
 use super::{Place, collect, named, number};
 use crate::support::postgres::CANARY;
-use crate::support::{Postgres as Server, exec, query_text};
+use crate::support::{Postgres as Server, exec, query_text, try_exec};
 use migrate::error::Kind;
 use migrate::store::engine::{Arg, Engine, Mode, Statement};
+use migrate::store::holder::session_name;
 use migrate::store::postgres::Postgres;
 use migrate::value::Value;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use std::time::{Duration, Instant};
 
 /// Nagle's algorithm (sqlx 0.9.0, its issue 4335) holds the end of what is sent in several packets until the server
@@ -50,10 +53,10 @@ async fn every_session_is_the_same() {
     let mut tx = place.run.begin(Mode::Control).await.unwrap();
     let sql = "SELECT string_agg(current_setting(s), '|') FROM unnest(ARRAY['TimeZone', 'DateStyle', 'IntervalStyle',
         'bytea_output', 'extra_float_digits', 'row_security', 'standard_conforming_strings', 'lock_timeout',
-        'idle_in_transaction_session_timeout', 'statement_timeout', 'search_path', 'synchronous_commit', 'application_name',
+        'idle_in_transaction_session_timeout', 'statement_timeout', 'search_path', 'synchronous_commit',
         'client_encoding', 'transaction_read_only']) s";
     let found = collect(&place.run, &mut tx, sql, &[]).await.unwrap();
-    let expected = "UTC|ISO, YMD|iso_8601|hex|3|off|on|5s|10s|0|public|on|migrate|UTF8|off";
+    let expected = "UTC|ISO, YMD|iso_8601|hex|3|off|on|5s|10s|0|public|on|UTF8|off";
     let Value::Text(found) = &found[0][0] else { panic!("no text") };
     assert_eq!(found, expected);
 }
@@ -103,7 +106,7 @@ async fn a_restarted_server_is_a_passing_failure() {
     server.restart();
     run.who().await.unwrap();
     let mut tx = run.begin(Mode::Control).await.unwrap();
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'migrate'";
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'migrate pid %'";
     query_text(&db.superuser_url, end).await;
     let error = run.query(&mut tx, &statement, &[], &mut |_| Ok(true)).await.unwrap_err();
     assert!(error.is_retry(), "{error}");
@@ -211,4 +214,39 @@ async fn concurrent_sealers_and_vanished_tables_are_told_apart() {
     place.admin.drop_table(&named("t")).await.unwrap();
     place.admin.drop_table(&named("t")).await.unwrap();
     assert_eq!(place.run.begin(Mode::Seal(&layout)).await.err().unwrap().kind, Kind::Changed);
+}
+
+/// `idle_in_transaction_session_timeout` counts only between statements: one that is half sent holds its locks for as
+/// long as its process hangs. Who takes over ends such a session by the holder's name, and no other.
+#[tokio::test]
+async fn sessions_that_hang_are_ended_by_their_holders_name() {
+    let place = Place::new("hang", "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)").await;
+    let hang = async |name: &str, table: &str| {
+        let options: PgConnectOptions = place.db.run_url.parse().unwrap();
+        let mut conn = options.application_name(name).connect().await.unwrap();
+        let begin = format!("BEGIN; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
+        sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut conn).await.unwrap();
+        conn
+    };
+    exec(&place.db.owner_url, &format!("GRANT ALL ON t, u TO \"{}\"", place.db.run)).await;
+    let (mut dead, _other) = (hang("migrate pid 7 #a1", "t").await, hang("migrate pid 7 #a2", "u").await);
+    let mut copy = dead.copy_in_raw("COPY t FROM STDIN").await.unwrap();
+    copy.send("1\n".as_bytes()).await.unwrap();
+    let try_lock = async |table: &str| {
+        let sql = format!("BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE {table} IN SHARE MODE; COMMIT");
+        try_exec(&place.db.owner_url, &sql).await
+    };
+    assert!(try_lock("t").await.is_err());
+    for stranger in ["", "somebody", "vm pid 7 #a", "vm pid 7 #a11", "vm pid 77 #a1"] {
+        place.run.end_sessions(stranger).await.unwrap();
+    }
+    assert!(try_lock("t").await.is_err());
+    place.run.end_sessions("vm pid 7 #a1").await.unwrap();
+    try_lock("t").await.unwrap();
+    assert!(try_lock("u").await.is_err(), "another's session was ended");
+    assert!(copy.finish().await.is_err());
+    let mut tx = place.run.begin(Mode::Look).await.unwrap();
+    let own = collect(&place.run, &mut tx, "SELECT current_setting('application_name')", &[]).await.unwrap();
+    let Value::Text(own) = &own[0][0] else { panic!("no text") };
+    assert_eq!(Some(own.clone()), session_name(migrate::store::holder::name()));
 }

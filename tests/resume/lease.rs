@@ -80,6 +80,7 @@ async fn holders(world: &World) -> [String; 2] {
 /// Starts another one until it holds both leases.
 async fn heir_of(world: &World, product: &Product, before: &[String; 2]) -> Running {
     let begun = Instant::now();
+    let mut said = Vec::new();
     loop {
         let mut heir = product.start(&["apply", "--follow"]);
         while heir.is_running() {
@@ -87,11 +88,13 @@ async fn heir_of(world: &World, product: &Product, before: &[String; 2]) -> Runn
             if now[0] == now[1] && now[0] != before[0] && !now[0].is_empty() {
                 return heir;
             }
-            assert!(begun.elapsed() < Duration::from_secs(40), "nobody takes over: {}", heir.stderr());
+            let late = begun.elapsed() > Duration::from_secs(40);
+            assert!(!late, "nobody takes over: {now:?} after {before:?}, {} after {said:#?}", heir.stderr());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         // A sleeper may hold a lock, too: then it fails in passing.
         assert!([1, 5].contains(&heir.wait().await), "{}", heir.stderr());
+        said.push((begun.elapsed(), heir.stderr()));
     }
 }
 
@@ -113,7 +116,8 @@ async fn a_sleeper_that_wakes_after_its_lease_writes_nothing_more() {
         let before = holders(&world).await;
         let mut heir = heir_of(&world, next, &before).await;
         sleeper.signal("CONT");
-        assert_eq!(sleeper.wait().await, 5, "round {round}: {}", sleeper.stderr());
+        // Its lease is lost, or the first thing that it notices is that its session was ended.
+        assert!([1, 5].contains(&sleeper.wait().await), "round {round}: {}", sleeper.stderr());
         let now = holders(&world).await;
         assert!(now.iter().zip(&before).all(|(now, before)| now != before), "the sleeper took it back: {now:?}");
         assert!(heir.is_running(), "the sleeper has disturbed its heir: {}", heir.stderr());

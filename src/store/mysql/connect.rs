@@ -19,7 +19,7 @@ const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TA
     time_zone = '+00:00', autocommit = 1, foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0,
     sql_select_limit = 18446744073709551615, sql_big_selects = 1, completion_type = 'NO_CHAIN',
     default_storage_engine = 'InnoDB', group_concat_max_len = 16777216, optimizer_switch = 'derived_merge=on',
-    innodb_lock_wait_timeout = 5, lock_wait_timeout = 5
+    innodb_lock_wait_timeout = 5, lock_wait_timeout = 5, net_read_timeout = 10
     /*M! , explicit_defaults_for_timestamp = 1, idle_transaction_timeout = 10, max_statement_time = 0 */;
     SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE";
 

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 
 use super::errors;
 use crate::error::{Error, Result};
+use crate::store::holder;
 use crate::store::socket::{self, send_at_once};
 
 const MAX_CONNECTIONS: u32 = 6;
@@ -31,7 +32,7 @@ pub fn options(url: &str) -> Result<PgConnectOptions> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let says_tls = query.contains("sslmode=") || query.contains("ssl-mode=");
     let options = if says_tls || is_local(&options) { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
-    Ok(options.application_name("migrate").disable_statement_logging())
+    Ok(options.application_name(&holder::session_name(holder::name()).unwrap_or_default()).disable_statement_logging())
 }
 
 fn is_local(options: &PgConnectOptions) -> bool {

@@ -25,7 +25,7 @@ use sqlx::Transaction;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 
 use super::engine::{Arg, Engine, Mode, Out, Statement};
-use super::{Role, Side, TableSize};
+use super::{Role, Side, TableSize, holder};
 use crate::error::{Context, Error, Result};
 use crate::finding::{Health, Violation};
 use crate::mapping::{Layout, TableMap};
@@ -297,6 +297,15 @@ impl Engine for Postgres {
             }
             other => super::count::standard(expression, other),
         }
+    }
+
+    async fn end_sessions(&self, holder: &str) -> Result<()> {
+        let Some(name) = holder::session_name(holder) else { return Ok(()) };
+        let mut tx = self.begin(Mode::Look).await?;
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()";
+        query::fetch(&mut tx, sql, &[name.as_str().into()]).await?;
+        self.close(tx).await
     }
 
     async fn limit_time(&self, tx: &mut Tx, limit_ms: u64) -> Result<()> {
