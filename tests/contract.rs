@@ -56,6 +56,7 @@ mod on {
     contract! {
                 lease:
                     taken_refused_and_taken_over,
+                    who_says_that_he_lives_is_not_taken_over,
                     a_loser_can_neither_renew_nor_release_nor_raise,
                     a_loser_changes_nothing_at_the_source,
                     a_loser_changes_nothing_at_the_target,
