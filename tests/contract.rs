@@ -74,6 +74,7 @@ mod on {
                     a_hot_key_is_sealed_once,
                     the_chain_is_unbroken,
                     of_two_sealers_with_one_lease_one_fails,
+                    a_chunk_that_was_overtaken_is_not_recorded,
                     work_waits_for_drained,
                     capture_that_was_touched_stops_sealing,
                     an_overflow_stops_sealing_until_a_new_generation;

@@ -46,6 +46,25 @@ async fn every_statement_marks_the_keys_that_it_changes() {
     }
 }
 
+/// A prepared transaction is nobody's session, and its keys are invisible until it is committed: then they are there.
+#[tokio::test]
+async fn a_prepared_transaction_is_marked_when_it_commits() {
+    let place = Place::new("xa", T).await;
+    let layout = place.layout("m", &["t"]).await;
+    place.install(&layout).await;
+    for (end, marked) in [("COMMIT", "2 1"), ("ROLLBACK", "2")] {
+        place.app("DELETE FROM t").await;
+        place.forget(&layout).await;
+        let id = format!("'{}-{end}'", place.db.name);
+        place.app(&format!("XA START {id}; INSERT INTO t VALUES (1, 1, 'a'); XA END {id}; XA PREPARE {id}")).await;
+        place.app("INSERT INTO t VALUES (2, 2, 'b')").await;
+        assert_eq!(place.dirty(&layout, "k1").await, "2");
+        place.app(&format!("XA {end} {id}")).await;
+        let found = place.dirty(&layout, "k1").await;
+        assert_eq!(found.split_whitespace().rev().collect::<Vec<_>>().join(" "), marked, "{end}");
+    }
+}
+
 #[tokio::test]
 async fn a_loaded_file_is_marked() {
     let place = Place::new("loads", T).await;
