@@ -235,7 +235,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Page by page, in the source's order.
-    async fn pages(&mut self, table: u16, max_rows: u64) -> Vec<Finding> {
+    pub async fn pages(&mut self, table: u16, max_rows: u64) -> Vec<Finding> {
         let (mut findings, mut after) = (Vec::new(), None);
         loop {
             let (finding, end) = self.compare_to_end(table, TaskKind::RangeAfter { after, max_rows }).await;
