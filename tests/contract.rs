@@ -56,6 +56,7 @@ mod on {
     contract! {
                 lease:
                     taken_refused_and_taken_over,
+                    who_says_that_he_lives_is_not_taken_over,
                     a_loser_can_neither_renew_nor_release_nor_raise,
                     a_loser_changes_nothing_at_the_source,
                     a_loser_changes_nothing_at_the_target,
@@ -73,6 +74,7 @@ mod on {
                     a_hot_key_is_sealed_once,
                     the_chain_is_unbroken,
                     of_two_sealers_with_one_lease_one_fails,
+                    a_chunk_that_was_overtaken_is_not_recorded,
                     work_waits_for_drained,
                     capture_that_was_touched_stops_sealing,
                     an_overflow_stops_sealing_until_a_new_generation;

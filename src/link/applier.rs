@@ -213,7 +213,7 @@ impl<'a> Applier<'a> {
 
     async fn apply(&mut self, entries: &[Entry]) -> Result<()> {
         let (ends, from) = (self.ends, self.standing.mark);
-        let applied = ends.store.apply(&ends.layout, &self.lease, from, entries).await;
+        let applied = ends.alive(&self.lease, ends.store.apply(&ends.layout, &self.lease, from, entries)).await;
         match applied {
             Ok(Applied::Done { verdicts, lag_ms }) => self.done(entries, verdicts, lag_ms).await,
             Ok(Applied::Moved) => {
@@ -242,7 +242,6 @@ impl<'a> Applier<'a> {
         self.verdicts.retain(|v| v.position > last.header.heard);
         self.verdicts.extend(verdicts);
         self.lag_ms = lag_ms;
-        self.renewed = Instant::now();
         self.report().await
     }
 

@@ -10,11 +10,12 @@ pub mod relay;
 mod takeover;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::entry::{Hash, Mark, Position};
 use crate::event::Reporter;
 use crate::mapping::Layout;
-use crate::store::Store;
+use crate::store::{Lease, Store};
 
 /// What both ends are given.
 #[derive(Clone)]
@@ -27,6 +28,26 @@ pub struct Ends {
     pub holder: String,
     pub lease_ttl_ms: i64,
     pub reporter: Arc<dyn Reporter>,
+}
+
+impl Ends {
+    /// Works for however long, and says meanwhile that the lease's holder lives: one transaction (a digest of a whole
+    /// table) may well take longer than the lease runs.
+    async fn alive<T>(&self, lease: &Lease, work: impl Future<Output = T>) -> T {
+        let every = Duration::from_millis(lease.ttl_ms.unsigned_abs().max(30) / 3);
+        let mut work = std::pin::pin!(work);
+        loop {
+            let beat = async {
+                tokio::time::sleep(every).await;
+                // What it can't say now (a busy store) it says the next time; safety is the epoch.
+                let _ = self.store.say_alive(&self.layout.migration, lease).await;
+            };
+            tokio::select! {
+                result = &mut work => return result,
+                () = beat => {}
+            }
+        }
+    }
 }
 
 /// What the relay tells of itself, as it goes.

@@ -284,7 +284,7 @@ impl Relay {
             work: work.clone(),
             returned: &returned,
         };
-        let sealed = self.ends.store.seal(request).await?;
+        let sealed = self.ends.alive(&self.lease, self.ends.store.seal(request)).await?;
         self.sealed_at = Instant::now();
         if sealed.overflowed {
             let text = "capture stopped at \"backlog_limit\", later changes were not recorded: a new generation begins";

@@ -159,6 +159,10 @@ impl<E: Engine> Store for SqlStore<E> {
         lease::renew(&self.engine, migration, lease).await
     }
 
+    async fn say_alive(&self, migration: &str, lease: &Lease) -> Result<()> {
+        lease::say_alive(&self.engine, migration, lease).await
+    }
+
     async fn release_lease(&self, migration: &str, lease: &Lease) -> Result<()> {
         lease::release(&self.engine, migration, lease).await
     }

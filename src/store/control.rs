@@ -61,14 +61,12 @@ pub async fn is_installed<E: Engine>(e: &E, migration: &str, side: Side) -> Resu
 
 pub async fn get<E: Engine>(e: &E, m: &str, side: Side, key: &str) -> Result<Option<String>> {
     let mut tx = e.begin(Mode::Look).await?;
-    let row = Sql::new(e, m)
-        .push("SELECT value FROM ")
-        .control(setting_table(side))
-        .push(" WHERE name = ")
-        .arg(key)
-        .first(&mut tx)
-        .await?;
-    Ok(row.map(|r| r.text(0)))
+    get_in(e, &mut tx, m, side, key).await
+}
+
+pub async fn get_in<E: Engine>(e: &E, tx: &mut E::Tx, m: &str, side: Side, key: &str) -> Result<Option<String>> {
+    let sql = Sql::new(e, m).push("SELECT value FROM ").control(setting_table(side));
+    Ok(sql.push(" WHERE name = ").arg(key).first(tx).await?.map(|r| r.text(0)))
 }
 
 pub async fn put<E: Engine>(e: &E, m: &str, side: Side, key: &str, value: &str) -> Result<()> {

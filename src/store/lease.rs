@@ -4,13 +4,26 @@
 use crate::entry::{Epoch, Generation, Hash, Link, Mark, Position};
 use crate::error::{Context, Error, Kind, Result};
 
+use super::control;
 use super::engine::{Engine, Mode};
 use super::sql::{Cells, Sql, link_table};
 use super::{Lease, LinkState, Side};
 
+/// Setting of either side: `EPOCH EXPIRES_MS`.
+const ALIVE: &str = "alive";
+
+/// As committed; a sign of life of the lease's own epoch counts as its expiry.
 pub async fn state<E: Engine>(e: &E, m: &str, link: Link, side: Side) -> Result<LinkState> {
     let mut tx = e.begin(Mode::Look).await?;
-    state_in(e, &mut tx, m, link, side).await
+    let mut state = state_in(e, &mut tx, m, link, side).await?;
+    if let Some(alive) = control::get_in(e, &mut tx, m, side, ALIVE).await?
+        && let Some((epoch, expires_ms)) = alive.split_once(' ')
+        && epoch.parse() == Ok(state.lease_epoch.0)
+        && state.holder.is_some()
+    {
+        state.expires_ms = state.expires_ms.max(expires_ms.parse().unwrap_or_default());
+    }
+    Ok(state)
 }
 
 pub async fn state_in<E: Engine>(e: &E, tx: &mut E::Tx, m: &str, link: Link, side: Side) -> Result<LinkState> {
@@ -49,8 +62,11 @@ pub fn hash(bytes: &[u8]) -> Hash {
 
 pub async fn take<E: Engine>(e: &E, m: &str, link: Link, side: Side, holder: &str, ttl_ms: i64) -> Result<Lease> {
     let before = state(e, m, link, side).await?;
-    if let Some(other) = before.holder.filter(|other| other != holder && before.expires_ms < before.now_ms) {
-        e.end_sessions(&other).await.context("ending the sessions of the holder before")?;
+    if let Some(other) = before.holder.as_ref().filter(|other| *other != holder) {
+        if before.expires_ms >= before.now_ms {
+            return Err(held(&before));
+        }
+        e.end_sessions(other).await.context("ending the sessions of the holder before")?;
     }
     let mut tx = e.begin(Mode::Control).await?;
     let taken = Sql::new(e, m)
@@ -118,6 +134,16 @@ pub async fn renew<E: Engine>(e: &E, m: &str, lease: &Lease) -> Result<()> {
     if ours(set.push(" + ").arg(lease.ttl_ms), lease).execute(&mut tx).await? != 1 {
         return Err(lost(&state_in(e, &mut tx, m, lease.link, lease.side).await?, lease));
     }
+    e.commit(tx).await
+}
+
+/// Says that the holder lives, beside the lease's row, which a long transaction of the holder itself may have locked.
+/// It keeps others from taking over, and proves nothing.
+pub async fn say_alive<E: Engine>(e: &E, m: &str, lease: &Lease) -> Result<()> {
+    let mut tx = e.begin(Mode::Control).await?;
+    let now = Sql::new(e, m).push("SELECT ").push(E::NOW_MS).first(&mut tx).await?.map_or(0, |row| row.int(0));
+    let alive = format!("{} {}", lease.epoch, now + lease.ttl_ms);
+    control::put_in(e, &mut tx, m, lease.side, ALIVE, &alive).await?;
     e.commit(tx).await
 }
 

@@ -282,6 +282,8 @@ pub trait Store: Send + Sync {
     async fn take_lease(&self, migration: &str, link: Link, side: Side, holder: &str, ttl_ms: i64) -> Result<Lease>;
     /// `Locked` when it was lost.
     async fn renew_lease(&self, migration: &str, lease: &Lease) -> Result<()>;
+    /// While a long transaction holds the lease's own row: others see that the holder lives for another `ttl_ms`.
+    async fn say_alive(&self, migration: &str, lease: &Lease) -> Result<()>;
     /// Gives it back early. Nothing happens where it was lost.
     async fn release_lease(&self, migration: &str, lease: &Lease) -> Result<()>;
     async fn link_state(&self, migration: &str, link: Link, side: Side) -> Result<LinkState>;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use migrate::entry::{Epoch, Link, Position, TableId};
 use migrate::error::Kind;
-use migrate::store::{Applied, Side, Store, Work};
+use migrate::store::{Applied, Lease, Side, Store, Work};
 use migrate::value::{Key, Value};
 
 use crate::link::Wire;
@@ -60,6 +60,35 @@ pub async fn a_loser_can_neither_renew_nor_release_nor_raise(on: On) {
         assert!(raised.epoch > Epoch(90) && raised.holder == "bert");
         assert_eq!(store.renew_lease(rig.m(), &held).await.unwrap_err().kind, Kind::Locked, "the old epoch is void");
         store.renew_lease(rig.m(), &raised).await.unwrap();
+    }
+}
+
+/// A transaction that takes longer than the lease runs has the lease's row locked: what says that its holder lives
+/// stands beside it, and counts for no other epoch.
+pub async fn who_says_that_he_lives_is_not_taken_over(on: On) {
+    let rig = Rig::plain(on).await;
+    for side in SIDES {
+        let store = end(&rig, side);
+        let (m, link) = (rig.m(), Link::Forward);
+        let old = store.take_lease(m, link, side, "anna", -1).await.unwrap();
+        let lease = store.take_lease(m, link, side, "bert", -1).await.unwrap();
+        let alive = |lease: &Lease| Lease { ttl_ms: 1_500, ..lease.clone() };
+        store.say_alive(m, &alive(&lease)).await.unwrap();
+        let refused = store.take_lease(m, link, side, "carl", 400).await.unwrap_err();
+        assert!(refused.kind == Kind::Locked && refused.message().contains("bert"), "{refused}");
+        let state = store.link_state(m, link, side).await.unwrap();
+        assert!(state.expires_ms > state.now_ms);
+        tokio::time::sleep(Duration::from_millis(1_600)).await;
+        let carl = store.take_lease(m, link, side, "carl", -1).await.unwrap();
+        assert!(carl.epoch > lease.epoch);
+        // One that lost its lease may say what it likes: it keeps nobody from taking over from its heir.
+        store.say_alive(m, &alive(&old)).await.unwrap();
+        store.say_alive(m, &alive(&lease)).await.unwrap();
+        let dora = store.take_lease(m, link, side, "dora", 60_000).await.unwrap();
+        // And a lease that was given back is free, whoever still says that he lives.
+        store.say_alive(m, &alive(&dora)).await.unwrap();
+        store.release_lease(m, &dora).await.unwrap();
+        store.take_lease(m, link, side, "emil", 400).await.unwrap();
     }
 }
 

@@ -63,7 +63,8 @@ async fn a_clean_pair_yields_nothing_on_sqlite() {
 /// Every statement that the product sent, as the server has it.
 fn statements(server: &Postgres) -> Vec<String> {
     let log = server.log();
-    let ours = log.lines().filter_map(|line| line.strip_prefix("migrate|LOG:  "));
+    let ours =
+        log.lines().filter_map(|line| line.strip_prefix("migrate pid ")?.split_once("|LOG:  ")).map(|(_, text)| text);
     let sent = ours.filter_map(|line| {
         let statement = line.strip_prefix("statement: ");
         statement.or_else(|| line.strip_prefix("execute ").and_then(|rest| rest.split_once(": ")).map(|(_, s)| s))

@@ -129,3 +129,31 @@ async fn a_sleeper_that_wakes_after_its_lease_writes_nothing_more() {
     let ran = world.settle(&ledger).await;
     assert!(ran.stdout.contains("generation 1"), "{}", ran.stdout);
 }
+
+/// A comparison is one transaction, which may take many times as long as the lease runs, and has the lease's row locked.
+/// Here each row takes 40 ms.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_comparison_keeps_its_lease() {
+    let body = TABLES.replace(
+        "from: customers\n",
+        "from: customers\n    columns: { id: id, email: email, name: { sql: \"slow(name)\" }, balance: balance, version: version }\n    skip: [created, active, photo]\n",
+    );
+    let (nats, engine) = (Some(shared_nats()), Engine::Postgres);
+    let world = World::new("lease-long", engine, engine, nats, 100, &body.replace("rows: 20", "rows: 1000")).await;
+    let slow = "CREATE FUNCTION slow(t text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS \
+        'BEGIN PERFORM pg_sleep(0.04); RETURN t; END'";
+    world.source.exec(slow).await;
+    let mut host = world.product.start(&["apply", "--follow"]);
+    host.says("follow").await;
+    let (other, mut asker, mut tries) = (world.second(nats), world.product.start(&["verify"]), 0);
+    while asker.is_running() {
+        let refused = other.run(&["apply"]).await;
+        assert!(refused.code == 5, "{}{}{}", refused.stdout, refused.stderr, host.stderr());
+        tries += 1;
+    }
+    assert!(tries > 5, "{tries} tries only");
+    assert_eq!(asker.wait().await, 0, "{}", asker.stderr());
+    assert!(host.is_running() && !host.stderr().contains("begins again"), "{}", host.stderr());
+    host.signal("TERM");
+    assert_eq!(host.wait().await, 143);
+}

@@ -13,6 +13,7 @@ pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod product;
+pub mod shapes;
 pub mod sql;
 
 #[allow(unused_imports)]

@@ -47,11 +47,12 @@ impl MySql {
             let body = body(self, layout, map, event);
             if !has_trigger(conn, map, &trigger, &body).await? {
                 let at = TableTrigger { map, trigger: &trigger };
-                script(conn, format!("DROP TRIGGER IF EXISTS {}", at.qualified())).await.context(doing())?;
+                let drop = format!("DROP TRIGGER IF EXISTS {}", at.qualified());
+                install::in_passing(conn, &drop).await.context(doing())?;
                 let when = event.to_ascii_uppercase();
                 let on = table(&map.source);
                 let sql = format!("CREATE TRIGGER {} AFTER {when} ON {on} FOR EACH ROW {body}", at.qualified());
-                script(conn, sql).await.context(doing())?;
+                install::in_passing(conn, &sql).await.context(doing())?;
             }
         }
         self.close(tx).await
