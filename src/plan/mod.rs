@@ -27,6 +27,7 @@ mod secret;
 mod suggest;
 mod suspects;
 mod tables;
+mod texts;
 mod tree;
 
 #[cfg(test)]

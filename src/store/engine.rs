@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::finding::{Health, Violation};
+use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
@@ -223,10 +223,13 @@ pub trait Engine: Send + Sync + Sized + 'static {
         Ok(())
     }
     /// A condition that is true for a value of `expression` that has this violation; `None` where such a value can't
-    /// be, or can't be told. `Duplicate`, `Orphan` and `RowOver` are not asked for. Here: as the SQL standard has it.
+    /// be, or can't be told. `Duplicate`, `Orphan`, `RowOver` and `OutsideBytes` are not asked for. Here: as the SQL standard has it.
     fn violates(&self, expression: &str, violation: &Violation) -> Option<String> {
         super::count::standard(expression, violation)
     }
+    /// What texts have in common that a unique index calls one: an expression to group them by. Exactly that index's
+    /// equality where this engine has its collation, otherwise no more than it surely calls one.
+    fn folded(&self, expression: &str, alike: &Alike) -> String;
     /// How many bytes a text or byte string has.
     fn octets(&self, expression: &str) -> String {
         format!("octet_length({expression})")

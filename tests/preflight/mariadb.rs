@@ -21,7 +21,7 @@ async fn database(server: &MariaDb, hint: &str) -> MyDatabase {
     db
 }
 
-async fn safe_place(hint: &str) -> Place {
+pub async fn safe_place(hint: &str) -> Place {
     Place::MariaDb(database(safe_server(), hint).await)
 }
 

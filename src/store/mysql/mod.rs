@@ -12,6 +12,7 @@ mod bulk;
 mod capture;
 mod catalog;
 mod connect;
+mod count;
 mod define;
 mod errors;
 mod expression;
@@ -33,7 +34,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
 use super::engine::{Arg, Dml, Engine, Mode, Out, Statement};
 use super::{Role, Side, TableSize};
 use crate::error::{Context, Error, Result};
-use crate::finding::{Health, Violation};
+use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
@@ -335,7 +336,11 @@ impl Engine for MySql {
     }
 
     fn violates(&self, expression: &str, violation: &Violation) -> Option<String> {
-        health::violates(expression, violation)
+        count::violates(expression, violation)
+    }
+
+    fn folded(&self, expression: &str, alike: &Alike) -> String {
+        count::folded(expression, alike)
     }
 
     async fn create_home(&self, migration: &str, grantee: &str) -> Result<()> {

@@ -12,6 +12,7 @@
 mod capture;
 mod catalog;
 mod connection;
+mod count;
 mod deferred;
 mod define;
 mod dialect;
@@ -26,7 +27,7 @@ mod types;
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
-use crate::finding::{Health, Violation};
+use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
@@ -221,7 +222,11 @@ impl Engine for Sqlite {
     }
 
     fn violates(&self, expression: &str, violation: &Violation) -> Option<String> {
-        health::violates(expression, violation)
+        count::violates(expression, violation)
+    }
+
+    fn folded(&self, expression: &str, alike: &Alike) -> String {
+        count::folded(expression, alike)
     }
 
     async fn create_home(&self, migration: &str, _grantee: &str) -> Result<()> {
