@@ -114,6 +114,7 @@ impl Engine for Postgres {
     const NAME: EngineName = EngineName::Postgres;
     const NOW_MS: &'static str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
     const INT: &'static str = "bigint";
+    const APPLIER_TABLE: bool = false;
     const TEXT: &'static str = "text";
     const BYTES: &'static str = "bytea";
 
@@ -171,6 +172,10 @@ impl Engine for Postgres {
 
     async fn release_savepoint(&self, tx: &mut Tx) -> Result<()> {
         query::script(tx, "RELEASE SAVEPOINT migrate").await
+    }
+
+    async fn mark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        query::script(tx, format!("SET LOCAL {} = {}", capture::APPLIER, name::literal(migration))).await
     }
 
     async fn check_deferred(&self, tx: &mut Tx) -> Result<()> {
