@@ -9,7 +9,12 @@ use crate::store::count::standard;
 pub fn violates(x: &str, violation: &Violation) -> Option<String> {
     Some(match violation {
         Violation::LongerThan(chars) => format!("length({x}) > {chars}"),
-        Violation::WholeDigits(digits) => format!("abs({x}) >= 1e{digits}"),
+        // A number in a text may have more digits than a float tells apart.
+        Violation::WholeDigits(digits) => format!(
+            "CASE WHEN typeof({x}) = 'text' AND {x} NOT GLOB '*[eE]*' \
+             THEN length(ltrim(substr({x}, 1, instr({x} || '.', '.') - 1), '-+0 ')) > {digits} \
+             ELSE {x} >= 1e{digits} OR {x} <= -1e{digits} END"
+        ),
         Violation::OutsideSet(set) => outside(x, *set),
         Violation::EndsWithBlank => format!("substr({x}, -1) = ' '"),
         Violation::NoneOf(texts) => {
