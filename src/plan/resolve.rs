@@ -319,6 +319,7 @@ impl<'a> Pair<'a> {
         let before = notes.problems.len();
         self.check_filter(notes);
         let columns = columns::resolve(&self, notes);
+        self.check_names(&columns, notes);
         let key = keys::resolve(&self, &columns, notes);
         if notes.problems.len() > before {
             return None;
@@ -347,6 +348,21 @@ impl<'a> Pair<'a> {
             ordered_alike,
         };
         Some(ResolvedTable { map, source: self.source, target: self.target, create })
+    }
+
+    /// A table that is to be made, and its columns, keep their names.
+    fn check_names(&self, columns: &Columns, notes: &mut Notes) {
+        if self.target.is_some() {
+            return;
+        }
+        let of_columns = columns.wire.iter().map(|w| &w.target).chain(columns.constants.iter().map(|(c, _)| c));
+        let engine = self.facts.target_engine;
+        for name in of_columns.map(|c| &c.name).chain([&self.target_name.name]) {
+            if !derive::can_be_named(engine, name) {
+                let message = format!("\"{name}\" is no name that a table or column of {engine} keeps");
+                notes.at(&check::NAME_TOO_LONG, self.plan.to_or_from(), message, check::NAME_TOO_LONG.way_out);
+            }
+        }
     }
 
     fn check_filter(&self, notes: &mut Notes) {

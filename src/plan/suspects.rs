@@ -302,6 +302,10 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
             format!("{within} [{names}] refers to a parent that is not there, or that its filter keeps back")
         }
     };
-    let finding = Finding::new(suspect.check, message, suspect.check.way_out).table(&map.source).count(rows);
+    let way_out = match (&suspect.violation, target.map(|c| &c.kind)) {
+        (Violation::Outside { .. }, Some(Kind::Bool)) => "Map { sql: \"v <> 0\" }, or use an integer at the target.",
+        _ => suspect.check.way_out,
+    };
+    let finding = Finding::new(suspect.check, message, way_out).table(&map.source).count(rows);
     if suspect.columns.len() == 1 { finding.column(&names) } else { finding }
 }
