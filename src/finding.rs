@@ -120,6 +120,11 @@ pub enum Violation {
     },
     /// Several rows with the same values, none of them null: groups are counted, not rows.
     Duplicate,
+    /// A row of another table of the plan, which goes to the same target, has the same values in its columns.
+    Twice {
+        other: TableId,
+        columns: Vec<usize>,
+    },
     /// No row of the parent, within the plan's filter, has these values in its columns.
     Orphan {
         parent: TableId,
@@ -130,7 +135,7 @@ pub enum Violation {
 impl Violation {
     /// Whether one row by itself decides it, so that all of a table's are counted in one pass.
     pub fn is_of_one_row(&self) -> bool {
-        !matches!(self, Self::Duplicate | Self::Orphan { .. })
+        !matches!(self, Self::Duplicate | Self::Twice { .. } | Self::Orphan { .. })
     }
 }
 

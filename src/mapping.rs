@@ -76,6 +76,20 @@ impl Layout {
     pub fn table(&self, id: TableId) -> Option<&TableMap> {
         self.tables.iter().find(|t| t.id == id)
     }
+
+    /// A pair's source for people, no two alike.
+    pub fn source_label(&self, map: &TableMap) -> String {
+        match self.tables.iter().filter(|t| t.source == map.source).count() {
+            0 | 1 => map.source.to_string(),
+            _ => format!("{} -> {}", map.source, self.target_label(map)),
+        }
+    }
+
+    /// A pair's target for people: with its source where other pairs go there too.
+    pub fn target_label(&self, map: &TableMap) -> String {
+        let is_shared = self.tables.iter().filter(|t| t.target == map.target).count() > 1;
+        if is_shared { format!("{} ({})", map.target, map.source) } else { map.target.to_string() }
+    }
 }
 
 /// Why a value of one kind can't go into a column of another.

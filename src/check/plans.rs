@@ -66,9 +66,11 @@ catalogue! {
         "A column is mapped to one that the target's catalogue does not have."
         "Correct the name, skip the source's column, or add the column to the target.";
     SAME_TARGET "MG0114" "same-target" Error
-        "Two tables of the plan go to one target table"
-        "Each of them would remove the other's rows as rows that the source does not have."
-        "Give each its own target table.";
+        "Two tables of the plan go to one target table, and their rows could meet"
+        "Each of them would take the other's rows for rows that the source does not have. They may share a table only \
+         where a column of the target's key has another constant in each (and, of a collation that folds, one that it \
+         tells apart for sure): every statement is bounded by it, and no key of one is a key of the other."
+        "Give each its own target table, or `{ const: ... }` with different values in a column of the target's key.";
     LEFT_OVER "MG0115" "left-over" Error
         "A source column is neither mapped nor skipped"
         "Where the plan lists `columns`, a column that it forgets would stay behind without a word; that loss must be \

@@ -214,7 +214,7 @@ impl Pass {
         for (id, table) in &self.result.tables {
             let Some(map) = ends.layout.table(*id) else { continue };
             let done = !self.todo.iter().any(|run| run.table == *id);
-            let (rows, name) = (table.rows, map.source.to_string());
+            let (rows, name) = (table.rows, ends.layout.source_label(map));
             ends.reporter.event(&Event::Table { table: name, stage: Stage::Verify, rows, rows_total: 0, done });
         }
     }

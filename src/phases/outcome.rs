@@ -120,7 +120,7 @@ impl Session {
             let names = map.target_key().map(|c| c.target.name.as_str()).collect::<Vec<_>>().join(", ");
             let key = format!("{names} = {}", show_key(key, reveal));
             report.differences.push(DifferenceLine {
-                table: map.target.to_string(),
+                table: layout.target_label(map),
                 key,
                 what: what.name().into(),
                 columns,

@@ -24,6 +24,7 @@ mod read;
 mod resolve;
 mod rules;
 mod secret;
+mod shared;
 mod suggest;
 mod suspects;
 mod tables;

@@ -3,7 +3,7 @@
 //! Pure: the caller asks the stores for [`Facts`] first. Nothing is guessed; what can't be done right is a problem
 //! at its line, with a way out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::columns::{self, Columns};
 use super::derive;
@@ -11,6 +11,7 @@ use super::keys;
 use super::model::{At, ColumnSource, Plan, TablePlan};
 use super::order;
 use super::problem::{Problem, Span, Text};
+use super::shared;
 use super::suggest::did_you_mean;
 use crate::check::{self, Check};
 use crate::entry::TableId;
@@ -110,30 +111,29 @@ pub fn examine(plan: &Plan, facts: &Facts) -> Examined {
     let empty = || Layout { migration: plan.migration.clone(), tables: Vec::new(), backlog_limit: plan.backlog_limit };
     let (mut names, mut layout) = (empty(), empty());
     let mut tables = Vec::new();
-    let mut targets: HashMap<TableName, usize> = HashMap::new();
-    for (i, table) in plan.tables.iter().enumerate() {
-        let target = target_name(facts, table);
-        if let Some(line) = targets.insert(target.clone(), table.to_or_from().span.line) {
-            let message = format!("\"{target}\" is the target of another table too, in line {line}");
-            notes.table = Some(target.to_string());
-            notes.at(&check::SAME_TARGET, table.to_or_from(), message, "each table needs a target of its own");
-        }
+    let targets: Vec<TableName> = plan.tables.iter().map(|table| target_name(facts, table)).collect();
+    for (i, (table, target)) in plan.tables.iter().zip(&targets).enumerate() {
         let source = lookup(facts.source_engine, &facts.source, &table.from);
         notes.table = Some(source.to_string());
         names.tables.extend(bare(i, source, target.clone()));
-        let pair = Pair::find(plan, facts, table, target, &mut notes);
+        let is_shared = targets.iter().filter(|t| *t == target).count() > 1;
+        let pair = Pair::find(plan, facts, table, target.clone(), &mut notes).map(|pair| Pair { is_shared, ..pair });
         if let Some(resolved) = pair.and_then(|pair| pair.resolve(plan, i, &mut notes)) {
             tables.push(resolved);
         }
     }
+    let maps: Vec<&TableMap> = tables.iter().map(|t| &t.map).collect();
+    shared::check(plan, &maps, &mut notes);
     let family: Vec<_> =
         tables.iter().map(|t| order::Member { map: &t.map, source: t.source, target: t.target }).collect();
     let (sorted, cycles) = order::parents_first(&family);
     let mut tables: Vec<_> = tables.into_iter().map(Some).collect();
     let mut create = Vec::new();
     for table in sorted.into_iter().filter_map(|i| tables[i].take()) {
+        if let Some(new) = table.create {
+            shared::make(plan, &mut create, new, &table.map, &mut notes);
+        }
         layout.tables.push(table.map);
-        create.extend(table.create);
     }
     notes.problems.sort_by_key(|p| p.span);
     Examined {
@@ -193,7 +193,7 @@ impl Plan {
         }
     }
 
-    fn table_plan(&self, id: TableId) -> Option<&TablePlan> {
+    pub(super) fn table_plan(&self, id: TableId) -> Option<&TablePlan> {
         self.tables.get(usize::from(id.0).checked_sub(1)?)
     }
 }
@@ -238,6 +238,8 @@ pub(super) struct Pair<'a> {
     pub source: &'a Table,
     pub target: Option<&'a Table>,
     pub target_name: TableName,
+    /// Another table of the plan goes there too: constants are then part of the key.
+    pub is_shared: bool,
 }
 
 struct ResolvedTable<'a> {
@@ -312,7 +314,7 @@ impl<'a> Pair<'a> {
         if target.is_none() && !plan.create_tables {
             return None;
         }
-        Some(Self { plan: table, facts, source: source?, target, target_name })
+        Some(Self { plan: table, facts, source: source?, target, target_name, is_shared: false })
     }
 
     fn resolve(self, plan: &Plan, place: usize, notes: &mut Notes) -> Option<ResolvedTable<'a>> {
@@ -323,15 +325,17 @@ impl<'a> Pair<'a> {
         if notes.problems.len() > before {
             return None;
         }
-        let Columns { mut wire, constants, .. } = columns;
+        let Columns { mut wire, mut constants, .. } = columns;
         let keys::ResolvedKey { wire: key, source: source_key, target: target_unique } = key?;
         if self.target.is_none() {
             key.iter().for_each(|&i| derive::bound_key(&mut wire[i].target, self.facts.target_engine));
+            if self.is_shared {
+                constants.iter_mut().for_each(|(c, _)| derive::bound_key(c, self.facts.target_engine));
+            }
         }
-        let primary_key: Vec<_> = key.iter().map(|&i| wire[i].target.name.clone()).collect();
         let create = (self.target.is_none() && plan.create_tables).then(|| {
             let columns = wire.iter().map(|w| &w.target).chain(constants.iter().map(|(c, _)| c));
-            NewTable::plain(self.target_name.clone(), columns.cloned().collect(), primary_key)
+            NewTable::plain(self.target_name.clone(), columns.cloned().collect(), target_unique.clone())
         });
         let ordered_alike = keys::ordered_alike(self.facts, key.iter().zip(&source_key).map(|(&i, s)| (s, &wire[i])));
         let map = TableMap {

@@ -17,18 +17,24 @@ pub(super) fn tables(reader: &mut Reader, node: &Node) -> Option<Vec<TablePlan>>
     let tables: Vec<_> = nodes.iter().filter_map(|node| table(reader, node)).collect();
     let mut seen = std::collections::HashMap::new();
     for table in &tables {
-        let mut twice = |side: &str, name: &At<String>, hint: &str| {
-            if let Some(line) = seen.insert((side.to_owned(), name.value.clone()), name.span.line) {
-                let message = format!("the {side} table \"{}\" stands twice, first in line {line}", name.shown);
-                reader.problem(reader.text.problem(name.span, &name.shown, message).hint(hint));
-            }
-        };
-        twice("source", &table.from, "remove one of the two");
-        if let Some(to) = &table.to {
-            twice("target", to, "each table needs a target of its own");
+        let (name, known) = (table.to_or_from(), has_constant(table));
+        // What the constants are worth is known once both catalogues are.
+        let (line, both) = *seen.entry((table.to.is_some(), name.value.clone())).or_insert((0, known));
+        if line > 0 && !(both && known) {
+            let message = format!("the target table \"{}\" stands twice, first in line {line}", name.shown);
+            let hint = "each needs a target of its own, or a constant in the target's key that tells its rows apart";
+            reader.problem(reader.text.problem(name.span, &name.shown, message).hint(hint));
         }
+        seen.insert(
+            (table.to.is_some(), name.value.clone()),
+            (if line > 0 { line } else { name.span.line }, both && known),
+        );
     }
     Some(tables)
+}
+
+fn has_constant(table: &TablePlan) -> bool {
+    table.columns.iter().flat_map(|c| c.iter()).any(|c| matches!(c.source.value, ColumnSource::Const(_)))
 }
 
 fn table(reader: &mut Reader, node: &Node) -> Option<TablePlan> {

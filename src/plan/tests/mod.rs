@@ -6,4 +6,5 @@ mod making;
 mod matching;
 mod misfits;
 mod properties;
+mod shared;
 mod suspects;

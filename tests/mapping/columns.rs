@@ -1,0 +1,1 @@
+//! Columns that are converted, their way back, and tolerances.
