@@ -5,7 +5,7 @@
 
 use crate::entry::TableId;
 use crate::schema::{Column, EngineName, Kind, TableName};
-use crate::value::Value;
+use crate::value::{Decimal, Value};
 
 /// Where a wire column's value comes from at the source.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,8 @@ pub struct TableMap {
     pub filter: Option<String>,
     /// Both stores order these keys alike, so that the target may evaluate a range by itself.
     pub ordered_alike: bool,
+    /// Places in `columns`: how far the two sides' numbers may lie apart in a comparison.
+    pub tolerance: Vec<(usize, Decimal)>,
 }
 
 impl TableMap {

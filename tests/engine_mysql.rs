@@ -58,6 +58,7 @@ impl Place {
             .collect();
         let at = |name: &String| columns.iter().position(|c| c.origin == Origin::Column(name.clone())).unwrap();
         TableMap {
+            tolerance: vec![],
             id: TableId(id),
             key: source.primary_key.iter().map(at).collect(),
             source_key: source.primary_key.iter().map(|k| source.column(k).unwrap().clone()).collect(),

@@ -119,4 +119,21 @@ catalogue! {
         "Two types have no meaning for each other"
         "No conversion is defined between these types, and none is guessed."
         "Convert with an expression of the source, `{ sql: ... }`, or skip the column.";
+    ROLLBACK_LOSES "MG0125" "rollback-loses" Warning
+        "Rolling back would lose what a column of the source holds"
+        "After a cut over the target is the store that is written, and the source is kept current from it. A column that \
+         stays behind, or that only an expression reads, gets no value from there: rows that exist keep what they had, \
+         and new rows have none. A column by its name, and one by a cast that keeps every value, go back by themselves."
+        "Nothing, if it is meant; or say how it comes back, in SQL of the target: `reverse: { column: \"...\" }`.";
+    REVERSE "MG0126" "reverse" Error
+        "A reverse expression can't be used"
+        "`reverse` gives a source column back from one row of the target table. It must be an immutable expression of \
+         the target's engine over columns of that row, of a type that the source's column takes without loss. A key goes \
+         back by its name only: its values must stay one to one."
+        "Write it over the target's columns, with a cast where types differ; or leave it out, and the column is lost.";
+    TOLERANCE "MG0127" "tolerance" Error
+        "A tolerance can't be used"
+        "A tolerance says how far two numbers may lie apart and still count as equal when they are compared. It is for \
+         numbers that travel, and never for a key: another key is another row."
+        "Declare it for a column of numbers outside the key, by its name at the target.";
 }

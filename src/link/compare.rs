@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::entry::{Difference, Finding, Position, Range, TableId, Verdict};
 use crate::event::{Event, Stage};
-use crate::mapping::Layout;
+use crate::mapping::{Layout, TableMap};
 use crate::store::{Task, TaskKind};
-use crate::value::{Key, Value};
+use crate::value::{Decimal, Key, Value};
 
 use super::Ends;
 
@@ -26,6 +26,10 @@ pub struct TableResult {
     pub rows: u64,
     pub digests: u64,
     pub differing: u64,
+    /// Rows that are equal only by the plan's tolerances.
+    pub near: u64,
+    /// By which it was compared: column and tolerance. Whoever asks may have another plan by now.
+    pub tolerances: Vec<(String, String)>,
 }
 
 /// What one pass found.
@@ -58,6 +62,8 @@ struct TableRun {
 
 pub struct Pass {
     tables: Vec<TableId>,
+    /// Those whose numbers may lie apart: a range of theirs that differs is judged row by row.
+    tolerant: BTreeMap<TableId, Vec<(String, String)>>,
     chunk_rows: u64,
     todo: VecDeque<TableRun>,
     follow_up: VecDeque<(TableId, TaskKind)>,
@@ -73,6 +79,7 @@ impl Pass {
         let tables: Vec<TableId> = layout.tables.iter().map(|t| t.id).collect();
         let mut pass = Self {
             tables,
+            tolerant: tolerances(layout),
             chunk_rows,
             todo: VecDeque::new(),
             follow_up: VecDeque::new(),
@@ -167,7 +174,7 @@ impl Pass {
         }
         match &verdict.finding {
             Finding::Differs { .. } => {
-                self.result.mismatches += 1;
+                self.result.mismatches += u64::from(!self.tolerant.contains_key(&task.table));
                 if let TaskKind::RangeAfter { after, .. } = task.what {
                     let range = Range { after, upto: end };
                     self.follow_up.push_back((task.table, TaskKind::Rows { range }));
@@ -181,6 +188,13 @@ impl Pass {
                 }
             }
             Finding::Keys { keys, more } => {
+                self.result.more += more;
+                keys.iter().for_each(|(key, difference)| self.name(task.table, key, *difference));
+            }
+            Finding::Near { near, keys, more } => {
+                table.near += near;
+                // What no tolerance explains is a difference, also one that is gone by now.
+                self.result.mismatches += u64::from(*near == 0 || !keys.is_empty());
                 self.result.more += more;
                 keys.iter().for_each(|(key, difference)| self.name(task.table, key, *difference));
             }
@@ -206,6 +220,9 @@ impl Pass {
 
     pub fn result(mut self) -> PassResult {
         self.result.positions = self.positions.len() as u64;
+        for (table, tolerances) in self.tolerant {
+            self.result.tables.entry(table).or_default().tolerances = tolerances;
+        }
         self.result
     }
 
@@ -218,6 +235,14 @@ impl Pass {
             ends.reporter.event(&Event::Table { table: name, stage: Stage::Verify, rows, rows_total: 0, done });
         }
     }
+}
+
+fn tolerances(layout: &Layout) -> BTreeMap<TableId, Vec<(String, String)>> {
+    let named = |t: &TableMap| {
+        let one = |(i, far): &(usize, Decimal)| (t.columns[*i].target.name.clone(), far.as_str().to_owned());
+        t.tolerance.iter().map(one).collect()
+    };
+    layout.tables.iter().filter(|t| !t.tolerance.is_empty()).map(|t| (t.id, named(t))).collect()
 }
 
 /// Enough buckets that one holds few keys, few enough that the set is small.

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use super::back::{self, Back};
 use super::columns::{self, Columns};
 use super::derive;
 use super::keys;
-use super::model::{At, ColumnSource, Plan, TablePlan};
+use super::model::{At, Plan, TablePlan};
 use super::order;
 use super::problem::{Problem, Span, Text};
 use super::shared;
 use super::suggest::did_you_mean;
+use super::tolerance;
 use crate::check::{self, Check};
 use crate::entry::TableId;
 use crate::finding::Finding;
@@ -29,6 +31,8 @@ pub struct Facts {
     /// By `from` and SQL text, as [`wanted_expressions`] lists them: the kind that the source gives it (`None` where
     /// its types are dynamic), or why it can't be used.
     pub expressions: BTreeMap<(String, String), Result<Option<Kind>, String>>,
+    /// The same of the target, by `to`, as [`super::wanted_reverses`] lists them; not of tables that are to be made.
+    pub reverses: BTreeMap<(String, String), Result<Option<Kind>, String>>,
 }
 
 /// An expression that the source must be asked about.
@@ -52,6 +56,8 @@ pub struct Resolved {
     pub left_out: Vec<String>,
     /// Target tables whose foreign keys go round (one alone refers to itself), each in plan order.
     pub cycles: Vec<Vec<TableName>>,
+    /// How each source column comes back, in the layout's order.
+    pub backs: Vec<(TableId, Vec<Back>)>,
     pub warnings: Vec<Problem>,
 }
 
@@ -66,8 +72,8 @@ pub fn wanted_expressions(plan: &Plan) -> Vec<Wanted> {
             }
         };
         for column in table.columns.iter().flat_map(|c| c.iter()) {
-            if let ColumnSource::Sql(sql) = &column.source.value {
-                want(sql, false);
+            if let Some(sql) = column.source.expression(plan.source.engine) {
+                want(&sql, false);
             }
         }
         if let Some(filter) = &table.filter {
@@ -128,11 +134,12 @@ pub fn examine(plan: &Plan, facts: &Facts) -> Examined {
         tables.iter().map(|t| order::Member { map: &t.map, source: t.source, target: t.target }).collect();
     let (sorted, cycles) = order::parents_first(&family);
     let mut tables: Vec<_> = tables.into_iter().map(Some).collect();
-    let mut create = Vec::new();
+    let (mut create, mut backs) = (Vec::new(), Vec::new());
     for table in sorted.into_iter().filter_map(|i| tables[i].take()) {
         if let Some(new) = table.create {
             shared::make(plan, &mut create, new, &table.map, &mut notes);
         }
+        backs.push((table.map.id, table.backs));
         layout.tables.push(table.map);
     }
     notes.problems.sort_by_key(|p| p.span);
@@ -143,6 +150,7 @@ pub fn examine(plan: &Plan, facts: &Facts) -> Examined {
             additions: Vec::new(),
             left_out: Vec::new(),
             cycles,
+            backs,
             warnings: notes.warnings,
         },
         problems: notes.problems,
@@ -167,6 +175,7 @@ fn bare(place: usize, source: TableName, target: TableName) -> Option<TableMap> 
         constants: Vec::new(),
         filter: None,
         ordered_alike: false,
+        tolerance: Vec::new(),
     })
 }
 
@@ -226,7 +235,11 @@ impl Notes<'_> {
     }
 
     pub fn warn<T>(&mut self, check: &'static Check, at: &At<T>, message: impl AsRef<str>) {
-        let problem = self.text.problem(at.span, &at.shown, message).hint(check.way_out).of(check);
+        self.warn_place(check, at.span, &at.shown, message);
+    }
+
+    pub fn warn_place(&mut self, check: &'static Check, span: Span, shown: &str, message: impl AsRef<str>) {
+        let problem = self.text.problem(span, shown, message).hint(check.way_out).of(check);
         self.warnings.push(problem.about(self.table.clone(), self.column.as_deref(), None));
     }
 }
@@ -247,6 +260,7 @@ struct ResolvedTable<'a> {
     source: &'a Table,
     target: Option<&'a Table>,
     create: Option<NewTable>,
+    backs: Vec<Back>,
 }
 
 /// The table meant, as the catalogue has it: names with a dot in them are found too.
@@ -322,6 +336,11 @@ impl<'a> Pair<'a> {
         self.check_filter(notes);
         let columns = columns::resolve(&self, notes);
         let key = keys::resolve(&self, &columns, notes);
+        let tolerance = tolerance::resolve(&self, &columns, key.as_ref().map_or(&[][..], |k| &k.wire), notes);
+        if notes.problems.len() > before {
+            return None;
+        }
+        let backs = back::resolve(&self, &columns, key.as_ref()?, notes);
         if notes.problems.len() > before {
             return None;
         }
@@ -349,8 +368,9 @@ impl<'a> Pair<'a> {
             constants,
             filter: self.plan.filter.as_ref().map(|f| f.value.clone()),
             ordered_alike,
+            tolerance,
         };
-        Some(ResolvedTable { map, source: self.source, target: self.target, create })
+        Some(ResolvedTable { map, source: self.source, target: self.target, create, backs })
     }
 
     fn check_filter(&self, notes: &mut Notes) {

@@ -71,6 +71,7 @@ impl World {
             target: c.clone(),
         };
         TableMap {
+            tolerance: vec![],
             id: TableId(id),
             source: t.name.clone(),
             target: t.name.clone(),
