@@ -42,6 +42,8 @@ pub struct TableMap {
     pub constants: Vec<(Column, Value)>,
     /// SQL of the source's engine; a row outside it does not exist for us.
     pub filter: Option<String>,
+    /// SQL of the target's engine; a row of the target outside it is not ours, and never touched.
+    pub owned: Option<String>,
     /// Both stores order these keys alike, so that the target may evaluate a range by itself.
     pub ordered_alike: bool,
     /// Places in `columns`: how far the two sides' numbers may lie apart in a comparison.

@@ -94,8 +94,9 @@ catalogue! {
         "Write it with immutable functions over columns of the row, such as lower(email).";
     FILTER "MG0119" "filter" Error
         "The filter of a table can't be used"
-        "A row is ours as long as `where` holds for it. That must depend on the row alone, or rows would enter and leave \
-         without being captured: no clock, no chance, no other table."
+        "A row of the source is ours as long as `where` holds for it, and one of the target as long as `owns` does. That \
+         must depend on the row alone, or rows would enter and leave without being captured: no clock, no chance, no \
+         other table."
         "Write an immutable condition over columns of the row, such as deleted_at IS NULL.";
     CONSTANT "MG0120" "constant" Error
         "A constant does not fit its column"

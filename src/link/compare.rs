@@ -267,3 +267,85 @@ pub fn show_value(value: &Value) -> String {
     };
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{Origin, WireColumn};
+    use crate::schema::{Column, Kind, TableName};
+
+    fn layout(tolerances: &[&[&str]]) -> Layout {
+        let column = |name: &str| Column {
+            name: name.into(),
+            kind: Kind::Int { bits: 64 },
+            type_name: "bigint".into(),
+            nullable: false,
+            has_default: false,
+            generated: false,
+            identity_always: false,
+            binary_order: true,
+            collation: None,
+        };
+        let wire = |name: &str| WireColumn {
+            origin: Origin::Column(name.into()),
+            source_kind: Kind::Int { bits: 64 },
+            wire: Kind::Int { bits: 64 },
+            target: column(name),
+        };
+        let table = |(i, tolerance): (usize, &&[&str])| TableMap {
+            id: TableId(i as u16 + 1),
+            source: TableName { schema: None, name: format!("t{i}") },
+            target: TableName { schema: None, name: format!("t{i}") },
+            columns: vec![wire("id"), wire("price")],
+            key: vec![0],
+            source_key: vec![column("id")],
+            target_unique: vec!["id".into()],
+            constants: vec![],
+            filter: None,
+            owned: None,
+            ordered_alike: true,
+            tolerance: tolerance.iter().filter_map(|t| Some((1, Decimal::parse(t)?))).collect(),
+        };
+        let tables = tolerances.iter().enumerate().map(table).collect();
+        Layout { migration: "m".into(), tables, backlog_limit: 1 }
+    }
+
+    /// Runs a pass to its end, with these findings for what is asked first and row by row.
+    fn passed(tolerance: &[&str], first: Finding, by_rows: Finding) -> PassResult {
+        let mut pass = Pass::new(&layout(&[tolerance]), 10);
+        while !pass.is_done() {
+            let tasks = pass.next_tasks();
+            let ends: Vec<_> = tasks.iter().map(|t| (t.id, None, 5)).collect();
+            pass.asked(&tasks, Some(Position(7)), &ends);
+            for task in tasks {
+                let finding = match task.what {
+                    TaskKind::RangeAfter { .. } => first.clone(),
+                    TaskKind::Rows { .. } => by_rows.clone(),
+                    _ => Finding::Equal,
+                };
+                pass.heard(&Verdict { position: Position(7), check: task.id, table: task.table, finding });
+            }
+        }
+        pass.result()
+    }
+
+    #[test]
+    fn only_what_a_tolerance_explains_is_equal() {
+        let (key, differs) = (Key(vec![Value::Int(1)]), Finding::Differs { target_rows: 5 });
+        let near = |near, keys: &[&Key]| Finding::Near {
+            near,
+            keys: keys.iter().map(|k| ((*k).clone(), Difference::Changed)).collect(),
+            more: 0,
+        };
+        let told = |r: &PassResult| (r.mismatches, r.tables[&TableId(1)].near, r.tables[&TableId(1)].differing);
+        let equal = passed(&["0.1"], differs.clone(), near(3, &[]));
+        assert_eq!(told(&equal), (0, 3, 0));
+        assert_eq!(equal.tables[&TableId(1)].tolerances, [("price".to_owned(), "0.1".to_owned())]);
+        assert_eq!(told(&passed(&["0.1"], differs.clone(), near(3, &[&key]))), (1, 3, 1));
+        // It differed, and nothing that is there now tells why.
+        assert_eq!(told(&passed(&["0.1"], differs.clone(), near(0, &[]))), (1, 0, 0));
+        let keys = Finding::Keys { keys: vec![(key, Difference::Changed)], more: 0 };
+        assert_eq!(told(&passed(&[], differs, keys)), (1, 0, 1));
+        assert_eq!(told(&passed(&["0.1"], Finding::Equal, near(9, &[]))), (0, 0, 0));
+    }
+}

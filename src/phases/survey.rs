@@ -53,7 +53,7 @@ impl Session {
         for wanted in plan::wanted_reverses(plan) {
             let table = named(self.target.engine(), &wanted.from);
             if target.get(&table).is_some_and(|t| !t.columns.is_empty()) {
-                let kind = match self.target.expression(&table, &wanted.sql, false).await {
+                let kind = match self.target.expression(&table, &wanted.sql, wanted.is_filter).await {
                     Err(e) if e.kind == Kind::Gate => Err(e.message().to_owned()),
                     other => other?,
                 };

@@ -32,7 +32,7 @@ pub enum How {
     Lost(String),
 }
 
-/// Every reverse expression of the plan, by the target table.
+/// Every expression of which the target must be asked, by the target table: the reverses, and what tells our rows.
 pub fn wanted_reverses(plan: &Plan) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for table in &plan.tables {
@@ -42,6 +42,9 @@ pub fn wanted_reverses(plan: &Plan) -> Vec<Wanted> {
             if !wanted.contains(&entry) {
                 wanted.push(entry);
             }
+        }
+        if let Some(sql) = &table.owned {
+            wanted.push(Wanted { from: table.to_or_from().value.clone(), sql: sql.value.clone(), is_filter: true });
         }
     }
     wanted

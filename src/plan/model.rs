@@ -117,6 +117,8 @@ pub struct TablePlan {
     pub skip: Vec<At<String>>,
     /// The key `where`: SQL of the source's engine.
     pub filter: Option<At<String>>,
+    /// The key `owns`: SQL of the target's engine that tells which of its rows are ours.
+    pub owned: Option<At<String>>,
     /// What a source column gets on the way back: the column, and SQL of the target's engine.
     pub reverse: Vec<(At<String>, At<String>)>,
     /// By target column: how far values may lie apart and still count as equal.

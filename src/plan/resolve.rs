@@ -174,6 +174,7 @@ fn bare(place: usize, source: TableName, target: TableName) -> Option<TableMap> 
         target_unique: Vec::new(),
         constants: Vec::new(),
         filter: None,
+        owned: None,
         ordered_alike: false,
         tolerance: Vec::new(),
     })
@@ -334,6 +335,7 @@ impl<'a> Pair<'a> {
     fn resolve(self, plan: &Plan, place: usize, notes: &mut Notes) -> Option<ResolvedTable<'a>> {
         let before = notes.problems.len();
         self.check_filter(notes);
+        shared::check_owned(&self, notes);
         let columns = columns::resolve(&self, notes);
         let key = keys::resolve(&self, &columns, notes);
         let tolerance = tolerance::resolve(&self, &columns, key.as_ref().map_or(&[][..], |k| &k.wire), notes);
@@ -367,6 +369,7 @@ impl<'a> Pair<'a> {
             target_unique,
             constants,
             filter: self.plan.filter.as_ref().map(|f| f.value.clone()),
+            owned: self.plan.owned.as_ref().map(|f| f.value.clone()),
             ordered_alike,
             tolerance,
         };

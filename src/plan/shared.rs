@@ -4,7 +4,7 @@
 //! then no key of one is a key of the other, and every statement, which is bounded by the constant, touches its own.
 
 use super::model::Plan;
-use super::resolve::Notes;
+use super::resolve::{Notes, Pair};
 use crate::check;
 use crate::mapping::TableMap;
 use crate::schema::{Column, Kind, NewTable};
@@ -60,6 +60,27 @@ fn wider(one: &Column, other: &Column) -> Option<Column> {
     let room = |n: &Option<u32>| n.unwrap_or(u32::MAX);
     let wider = if room(a) >= room(b) { one } else { other };
     Some(Column { nullable: one.nullable || other.nullable, ..wider.clone() })
+}
+
+/// What tells our rows at the target must be as sound as a filter at the source.
+pub(super) fn check_owned(pair: &Pair, notes: &mut Notes) {
+    let Some(owned) = &pair.plan.owned else { return };
+    // The engine's lists of rows have such names, beside the table's own.
+    let is_ours = |name: &str| name.strip_prefix(['c', 'C']).is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
+    let why = match pair.target {
+        None => Some("the table is yet to be made, and then all of its rows are ours".to_owned()),
+        Some(target) if target.columns.iter().any(|c| is_ours(&c.name)) => {
+            Some("a column of the target is called \"c\" and a number".to_owned())
+        }
+        Some(_) => {
+            let asked = (pair.plan.to_or_from().value.clone(), owned.value.clone());
+            pair.facts.reverses.get(&asked).cloned().unwrap_or_else(|| Err("the target was not asked".to_owned())).err()
+        }
+    };
+    if let Some(why) = why {
+        let hint = "an immutable condition of the target's engine over its own row, such as region = 'eu'";
+        notes.at(&check::FILTER, owned, format!("\"owns\" can't be used: {why}"), hint);
+    }
 }
 
 /// Adds a table that is to be made. One that two tables share has the columns of both; what only one of them fills may

@@ -7,7 +7,7 @@ use crate::value::Decimal;
 
 /// As many as fit a [`crate::entry::TableId`] with room to spare; sorting them by foreign keys is quadratic.
 const MAX_TABLES: usize = 4096;
-const KEYS: [&str; 8] = ["from", "to", "key", "columns", "skip", "where", "reverse", "verify"];
+const KEYS: [&str; 9] = ["from", "to", "key", "columns", "skip", "where", "owns", "reverse", "verify"];
 
 pub(super) fn tables(reader: &mut Reader, node: &Node) -> Option<Vec<TablePlan>> {
     let nodes = reader.list(node, "tables", "tables: [{ from: customers }]")?;
@@ -53,9 +53,10 @@ fn table(reader: &mut Reader, node: &Node) -> Option<TablePlan> {
     let columns = fields.get("columns").and_then(|n| columns(reader, n));
     let skip = fields.get("skip").and_then(|n| reader.names(n, "skip")).unwrap_or_default();
     let filter = fields.get("where").and_then(|n| reader.text(n, "where"));
+    let owned = fields.get("owns").and_then(|n| reader.text(n, "owns"));
     let reverse = fields.get("reverse").map(|n| reverse(reader, n)).unwrap_or_default();
     let tolerance = fields.get("verify").map(|n| tolerance(reader, n)).unwrap_or_default();
-    let table = TablePlan { from: from?, to, key, columns, skip, filter, reverse, tolerance };
+    let table = TablePlan { from: from?, to, key, columns, skip, filter, owned, reverse, tolerance };
     used_once(reader, &table);
     Some(table)
 }

@@ -252,8 +252,9 @@ pub fn is_folded(column: &Column) -> bool {
     matches!(column.kind, ColumnKind::Text { .. }) && !column.binary_order
 }
 
-/// Only the rows of the pair's constants, to follow a condition; `table` stands before each column's name. Where the
-/// store folds texts the constant counts as it is spelled: `CRM` is not `crm`.
+/// Only the rows that are ours, to follow a condition: those of the pair's constants, and within what the plan says of
+/// the target. `table` stands before each column's name.
+/// Where the store folds texts the constant counts as it is spelled: `CRM` is not `crm`.
 pub fn within_constants<'s, E: Engine>(e: &E, mut sql: Sql<'s, E>, map: &TableMap, table: &str) -> Result<Sql<'s, E>> {
     for (column, value) in &map.constants {
         let name = format!("{table}{}", e.quote(&column.name));
@@ -262,6 +263,12 @@ pub fn within_constants<'s, E: Engine>(e: &E, mut sql: Sql<'s, E>, map: &TableMa
         if is_folded(column) && matches!(value, Value::Text(text) if text.is_ascii()) {
             sql = sql.push(&format!(" AND {} = ", e.by_bytes(&name))).typed_by_bytes(value, column)?;
         }
+    }
+    if let Some(owned) = &map.owned {
+        sql = sql.push(" AND ").push(&match table {
+            "" => format!("({owned})"),
+            _ => e.of_row(owned, &map.target),
+        });
     }
     Ok(sql)
 }

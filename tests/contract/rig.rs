@@ -233,6 +233,7 @@ impl Pair {
         let alike = self.alike && source_key.iter().chain(key.iter().map(|&i| &columns[i].target)).all(binary);
         TableMap {
             tolerance: vec![],
+            owned: None,
             id: TableId(id),
             source: from.name,
             target: to.name.clone(),

@@ -72,6 +72,7 @@ impl World {
         };
         TableMap {
             tolerance: vec![],
+            owned: None,
             id: TableId(id),
             source: t.name.clone(),
             target: t.name.clone(),

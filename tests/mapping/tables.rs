@@ -250,3 +250,74 @@ async fn one_table_becomes_three_from_postgres_to_mariadb() {
 async fn one_table_becomes_three_from_mariadb_to_postgres() {
     one_table_becomes_three("split-mp", mariadb("split_mp").await, postgres("split_mp").await).await;
 }
+
+const OWNED: &str = "tables:
+  - from: people
+    to: contacts
+    columns: { contact_id: id, email: email, grade: grade, system: { sql: \"substr(email, 1, 2)\" } }
+    where: \"grade < 50\"
+    owns: \"grade < 50 AND note = 'none'\"
+";
+
+/// Another filter's rows, among ours by their keys, with no constant that would tell them apart.
+async fn the_rows_of_another_filter_stay(name: &str, source: Place, target: Place) {
+    let seed = rand::random();
+    source.exec(&format!("{SOURCES} {}", fill("people"))).await;
+    let row = |i: i64| {
+        format!(
+            "('x', {}, 'Other{i}@x', {}, {})",
+            i * 1_000 + 999_500,
+            if i % 2 == 0 { 77 } else { 3 },
+            if i % 2 == 0 { "'none'" } else { "'theirs'" }
+        )
+    };
+    let others = (-900..900).map(row).collect::<Vec<_>>().join(", ");
+    let ddl = CONTACTS.replace("PRIMARY KEY (system, contact_id)", "PRIMARY KEY (contact_id)");
+    target.exec(&format!("{ddl} INSERT INTO contacts VALUES {others};")).await;
+    let theirs =
+        || texts(&target, &["system", "contact_id", "email", "grade", "note"], "contacts WHERE email LIKE 'Other%'");
+    let foreign = theirs().await;
+    assert_eq!(foreign.count(), 1_800);
+    let product = Product::new(name, &source, &target, None, &format!("{OWNED}{LEASE}"));
+    product.run(&["plan"]).await.expect(0);
+    let writer = Writer::start(&source, seed, change);
+    killed_and_run_again(&product, &mut StdRng::seed_from_u64(seed)).await;
+    writer.stop().await;
+    apply(&product).await;
+    let wanted = texts(&source, &["id", "email", "grade"], "people WHERE grade < 50").await;
+    let ours = texts(&target, &["contact_id", "email", "grade"], "contacts WHERE email NOT LIKE 'Other%'").await;
+    support::compare::assert_same("ours", &wanted, &ours);
+    assert_eq!(theirs().await, foreign);
+    // One of ours that nobody sent is found and removed; theirs are nobody's concern.
+    target
+        .exec("INSERT INTO contacts VALUES ('x', 170001, 'Lost@x', 7, 'none'), ('x', 170002, 'Other@x', 7, 'theirs')")
+        .await;
+    let foreign = theirs().await;
+    assert_eq!(verified(&product, 3).await["tables"][0]["differing"], 1);
+    product.run(&["verify", "--repair"]).await.expect(3);
+    product.run(&["verify"]).await.expect(0);
+    assert_eq!(theirs().await, foreign);
+    // One of theirs under a key that ours get: it stays, and we stop.
+    target.exec("INSERT INTO contacts VALUES ('x', 170003, 'Other@y', 60, 'none')").await;
+    source.exec("INSERT INTO people VALUES (170003, 'mine@x', 6)").await;
+    let foreign = theirs().await;
+    let ran = product.run(&["apply"]).await.expect(1);
+    assert!(ran.stderr.contains("does not own"), "{}", ran.stderr);
+    assert_eq!(theirs().await, foreign);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_another_filter_stay_on_sqlite() {
+    let dir = tempfile::tempdir().expect("a directory");
+    the_rows_of_another_filter_stay("owns-ss", sqlite(&dir, "a.db"), sqlite(&dir, "b.db")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_another_filter_stay_from_postgres_to_mariadb() {
+    the_rows_of_another_filter_stay("owns-pm", postgres("owns_pm").await, mariadb("owns_pm").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_another_filter_stay_from_mariadb_to_postgres() {
+    the_rows_of_another_filter_stay("owns-mp", mariadb("owns_mp").await, postgres("owns_mp").await).await;
+}

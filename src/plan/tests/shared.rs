@@ -2,7 +2,7 @@
 
 use crate::finding::Violation;
 use crate::plan::testing::*;
-use crate::plan::{define, examine_family, resolve, suspects};
+use crate::plan::{define, examine_family, mapping_hash, resolve, suspects, wanted_reverses};
 use crate::schema::EngineName::{MySql, Postgres};
 use crate::schema::{Definition, Table};
 
@@ -116,4 +116,31 @@ fn one_table_goes_to_two_by_filter() {
     let layout = &resolved.layout;
     let labels: Vec<_> = layout.tables.iter().map(|t| layout.source_label(t)).collect();
     assert_eq!(labels, ["public.a -> public.t", "public.a -> public.u"]);
+}
+
+#[test]
+fn what_tells_our_rows_is_asked_of_the_target() {
+    let yaml = |sql: &str| around(&format!("tables: [{{ from: a, to: t, owns: \"{sql}\" }}]"));
+    let of = |columns: &str| {
+        facts((Postgres, sources()), (Postgres, vec![table(Postgres, "t", columns)]))
+            .answering("t", "id > 5", Ok(Some(crate::schema::Kind::Bool)))
+            .answering("t", "now() > x", Err("is not immutable"))
+    };
+    let wanted = wanted_reverses(&plan(&yaml("id > 5")));
+    assert!(wanted.len() == 1 && wanted[0].is_filter && wanted[0].from == "t", "{wanted:?}");
+    let with = resolved(&yaml("id > 5"), &of("id int!;email text"));
+    assert_eq!(with.layout.tables[0].owned.as_deref(), Some("id > 5"));
+    let without = resolved(&around("tables: [{ from: a, to: t }]"), &of("id int!;email text"));
+    assert_ne!(mapping_hash(&with.layout), mapping_hash(&without.layout));
+    for (sql, columns, says) in [
+        ("now() > x", "id int!;email text", "\"owns\" can't be used: is not immutable"),
+        ("id > 6", "id int!;email text", "the target was not asked"),
+        ("id > 5", "id int!;email text;c12 int", "is called \"c\" and a number"),
+    ] {
+        let problems = resolve(&plan(&yaml(sql)), &of(columns)).unwrap_err();
+        assert!(show(&problems).contains(says), "{}", show(&problems));
+    }
+    let made = yaml("id > 5").replacen("tables:", "create_tables: true\ntables:", 1);
+    let problems = resolve(&plan(&made), &facts((Postgres, sources()), (Postgres, vec![]))).unwrap_err();
+    assert!(show(&problems).contains("yet to be made"), "{}", show(&problems));
 }

@@ -217,7 +217,8 @@ impl<E: Engine> Writer<'_, E> {
         new: &dyn Fn(usize) -> String,
     ) -> Result<Sql<'s, E>> {
         let table = self.e.table(&map.target);
-        if map.constants.iter().any(|(c, _)| !map.target_unique.contains(&c.name) || is_folded(c)) {
+        let told_by_key = |c: &Column| map.target_unique.contains(&c.name) && !is_folded(c);
+        if map.owned.is_some() || map.constants.iter().any(|(c, _)| !told_by_key(c)) {
             sql = self.within_constants(sql, map, &format!("{table}."))?;
         }
         if !respells_keys(map) {
