@@ -334,7 +334,8 @@ impl Relay {
         let Some(map) = self.ends.layout.table(table) else { return };
         let total = self.totals.iter().find(|(t, _)| *t == table).map_or(0, |(_, n)| *n).max(rows);
         let rows_total = if done { rows } else { total };
-        let event = Event::Table { table: map.source.to_string(), stage: Stage::Backfill, rows, rows_total, done };
+        let event =
+            Event::Table { table: self.ends.layout.source_label(map), stage: Stage::Backfill, rows, rows_total, done };
         self.ends.reporter.event(&event);
     }
 

@@ -190,6 +190,11 @@ pub trait Engine: Send + Sync + Sized + 'static {
     fn select(&self, expression: &str, out: &Out) -> String;
     /// A text expression, to be compared by its bytes.
     fn by_bytes(&self, expression: &str) -> String;
+    /// A condition of the plan's over a row of this table, where other rows are at hand too. Here: as it stands, since
+    /// names without a table mean the table's own.
+    fn of_row(&self, condition: &str, _table: &TableName) -> String {
+        format!("({condition})")
+    }
     /// Between `INSERT INTO t(cols)` and the rows (`OVERRIDING SYSTEM VALUE`), or nothing.
     fn overriding(&self, identity_always: bool) -> &'static str;
 

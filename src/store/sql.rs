@@ -44,6 +44,14 @@ impl<'e, E: Engine> Sql<'e, E> {
         Ok(self.push(&place))
     }
 
+    /// The same for a text that is compared by its bytes.
+    pub fn typed_by_bytes(mut self, value: &Value, column: &Column) -> Result<Self> {
+        let (place, arg) = self.engine.typed(self.statement.args.len() + 1, value, column)?;
+        self.statement.args.push(arg);
+        let place = self.engine.by_bytes(&place);
+        Ok(self.push(&place))
+    }
+
     /// `v(c1, c2 …) AS (rows)`, to follow `WITH`.
     pub fn rows_as_v(mut self, columns: &[&Column], rows: &[Vec<&Value>]) -> Result<Self> {
         let names = (1..=columns.len()).map(|i| format!("c{i}")).collect::<Vec<_>>().join(", ");

@@ -196,7 +196,7 @@ const TRIGGERS: &str = "SELECT n.nspname::text, c.relname::text, c.oid <> m.root
     ORDER BY c.oid <> m.root, c.oid";
 
 async fn make_triggers(conn: &mut PgConnection, layout: &Layout, map: &TableMap) -> Result<()> {
-    let (row_trigger, truncate) = (name::row_trigger(&layout.migration), name::truncate_trigger(&layout.migration));
+    let (row_trigger, truncate) = (name::row_trigger(layout, map), name::truncate_trigger(&layout.migration));
     let home = name::home(&layout.migration);
     let args = [name::schema_of(&map.source), &map.source.name, &row_trigger, &truncate, &home].map(Arg::from);
     let found = fetch(conn, TRIGGERS, &args).await?;

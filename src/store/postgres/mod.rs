@@ -215,6 +215,11 @@ impl Engine for Postgres {
         types::select(expression, out)
     }
 
+    /// A plain name would also mean `excluded`'s.
+    fn of_row(&self, condition: &str, table: &TableName) -> String {
+        format!("(SELECT ({condition}) FROM (SELECT {}.*) AS migrate_own)", name::table(table))
+    }
+
     fn by_bytes(&self, expression: &str) -> String {
         format!("{expression} COLLATE \"C\"")
     }
