@@ -5,7 +5,7 @@
 
 use crate::check::Check;
 use crate::entry::TableId;
-use crate::schema::{Kind, TableName};
+use crate::schema::{CharSet, EngineName, Kind, TableName};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,19 @@ pub enum Violation {
     },
     /// More digits before the point.
     WholeDigits(u32),
+    /// A zero whose sign is negative.
+    NegativeZero,
+    /// Text with a character outside this set.
+    OutsideSet(CharSet),
+    /// Text that ends with a blank.
+    EndsWithBlank,
+    /// Fewer or more bytes.
+    OutsideBytes {
+        least: u64,
+        most: u64,
+    },
+    /// Text that is none of these.
+    NoneOf(Vec<String>),
     /// Text with a NUL character in it.
     Nul,
     /// NaN, which not every engine's numbers can be.
@@ -118,8 +131,11 @@ pub enum Violation {
     RowOver {
         bytes: u64,
     },
-    /// Several rows with the same values, none of them null: groups are counted, not rows.
-    Duplicate,
+    /// Several rows with the same values, none of them null: groups are counted, not rows. When two values are the same
+    /// is said for each column.
+    Duplicate {
+        by: Vec<Alike>,
+    },
     /// A row of another table of the plan, which goes to the same target, has the same values in its columns.
     Twice {
         other: TableId,
@@ -132,10 +148,44 @@ pub enum Violation {
     },
 }
 
+/// Which texts a unique index calls one, as far as that can be counted elsewhere. Other kinds have one meaning of equal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Alike {
+    pub case: Case,
+    /// `é` and `e`.
+    pub accents: bool,
+    /// However many blanks there are at the end.
+    pub blanks: bool,
+    /// The collation's name, in whose engine it can be asked for itself. `None`: what is said above is all there is.
+    pub collation: Option<(EngineName, String)>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Case {
+    #[default]
+    Counts,
+    /// Only that of A to Z does not count.
+    Ascii,
+    /// It does not count.
+    Ignored,
+}
+
+impl Alike {
+    pub fn is_exact(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether texts that differ for this one differ for the other too.
+    pub fn covers(&self, other: &Self) -> bool {
+        let folds = self.case >= other.case && self.accents >= other.accents && self.blanks >= other.blanks;
+        other.is_exact() || self == other || folds && other.collation.is_none()
+    }
+}
+
 impl Violation {
     /// Whether one row by itself decides it, so that all of a table's are counted in one pass.
     pub fn is_of_one_row(&self) -> bool {
-        !matches!(self, Self::Duplicate | Self::Twice { .. } | Self::Orphan { .. })
+        !matches!(self, Self::Duplicate { .. } | Self::Twice { .. } | Self::Orphan { .. })
     }
 }
 

@@ -52,6 +52,113 @@ impl Kind {
     }
 }
 
+/// The characters of a text column that can't hold all of Unicode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CharSet {
+    /// Up to U+FFFF.
+    Plane0,
+    Ascii,
+    /// cp1252 and, in its five gaps, the control characters of ISO 8859-1: MySQL's `latin1`.
+    Latin1,
+}
+
+impl CharSet {
+    /// By the name of a collation of MySQL's. `None`: every character, or a set of which nothing is known here.
+    pub fn of_collation(collation: &str) -> Option<Self> {
+        match collation.split('_').next().unwrap_or_default() {
+            "utf8" | "utf8mb3" | "ucs2" => Some(Self::Plane0),
+            "ascii" => Some(Self::Ascii),
+            "latin1" => Some(Self::Latin1),
+            _ => None,
+        }
+    }
+
+    pub fn holds(self, c: char) -> bool {
+        c == '\0' || self.ranges().iter().any(|(first, last)| (*first..=*last).contains(&c))
+    }
+
+    /// First and last characters; U+0000, which is in all of them, is left out.
+    pub fn ranges(self) -> &'static [(char, char)] {
+        match self {
+            Self::Plane0 => &[('\u{1}', '\u{ffff}')],
+            Self::Ascii => &[('\u{1}', '\u{7f}')],
+            Self::Latin1 => LATIN1,
+        }
+    }
+}
+
+/// What an `enum` or `set` column of MySQL's takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    pub names: Vec<String>,
+    /// Any of them, in their order, joined by commas.
+    pub many: bool,
+}
+
+impl Members {
+    /// By the type's spelling, `enum('a','b''c')`.
+    pub fn of(type_name: &str) -> Option<Self> {
+        let (word, rest) = type_name.split_once('(')?;
+        // How a server spells a backslash depends on its mode.
+        if rest.contains('\\') {
+            return None;
+        }
+        let many = match word.to_ascii_lowercase().as_str() {
+            "enum" => false,
+            "set" => true,
+            _ => return None,
+        };
+        let (mut names, mut rest) = (Vec::new(), rest);
+        while let Some(inside) = rest.trim_start_matches(',').strip_prefix('\'') {
+            let mut name = String::new();
+            let mut chars = inside.char_indices().peekable();
+            let end = loop {
+                match chars.next()? {
+                    (_, '\'') if chars.next_if(|(_, c)| *c == '\'').is_some() => name.push('\''),
+                    (at, '\'') => break at,
+                    (_, c) => name.push(c),
+                }
+            };
+            names.push(name);
+            rest = &inside[end + 1..];
+        }
+        Some(Self { names, many })
+    }
+
+    pub fn hold(&self, text: &str) -> bool {
+        if !self.many {
+            return self.names.iter().any(|n| n == text);
+        }
+        let places: Vec<_> = text.split(',').map(|part| self.names.iter().position(|n| n == part)).collect();
+        text.is_empty() || places.iter().all(Option::is_some) && places.is_sorted_by(|a, b| a < b)
+    }
+}
+
+static LATIN1: &[(char, char)] = &[
+    ('\u{1}', '\u{7f}'),
+    ('\u{81}', '\u{81}'),
+    ('\u{8d}', '\u{8d}'),
+    ('\u{8f}', '\u{90}'),
+    ('\u{9d}', '\u{9d}'),
+    ('\u{a0}', '\u{ff}'),
+    ('Œ', 'œ'),
+    ('Š', 'š'),
+    ('Ÿ', 'Ÿ'),
+    ('Ž', 'ž'),
+    ('ƒ', 'ƒ'),
+    ('ˆ', 'ˆ'),
+    ('˜', '˜'),
+    ('–', '—'),
+    ('‘', '‚'),
+    ('“', '„'),
+    ('†', '•'),
+    ('…', '…'),
+    ('‰', '‰'),
+    ('‹', '›'),
+    ('€', '€'),
+    ('™', '™'),
+];
+
 /// A store's engine. Chosen at run time by the URL's scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineName {

@@ -1,4 +1,5 @@
-//! Real input: Chinook, by the checked-in plans, over JetStream, while an application sells tracks.
+//! Real input: Chinook, while an application sells tracks: by the checked-in plans over JetStream, and in all nine
+//! pairs by the plans that `migrate init` writes.
 //!
 //! The comparison at the end is plain SQL on both sides; it shares nothing with the product's own digest.
 
@@ -14,6 +15,7 @@ use rand::{Rng, SeedableRng};
 use support::chinook;
 use support::live::App;
 use support::product::{Place, Product};
+use support::shapes::{Engine, planned, shape};
 use support::{MariaDb, Nats, NatsVersion, PgDatabase, Postgres};
 
 fn plan(name: &str) -> PathBuf {
@@ -209,4 +211,39 @@ async fn from_mysqls_shape_into_postgresqls_with_its_foreign_keys() {
         ],
     );
     moves_chinook(product, source, target).await;
+}
+
+/// By the plan that `init` writes, as it stands, in process.
+async fn moves_as_init_plans(from: Engine, to: Engine) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let name = format!("{from:?}_{to:?}").to_lowercase();
+    let source = shape(from, dir.path(), &format!("{name}_a"), true).await;
+    let target = shape(to, dir.path(), &format!("{name}_b"), false).await;
+    let product = planned(&source, &target, dir.path().join(format!("{name}.yaml")));
+    moves_chinook(product, source, target).await;
+}
+
+macro_rules! pairs {
+    ($($name:ident: $from:ident to $to:ident),* $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            moves_as_init_plans(Engine::$from, Engine::$to).await;
+        })*
+    };
+}
+
+mod as_init_plans {
+    use super::{Engine, moves_as_init_plans};
+
+    pairs! {
+        sqlite_to_sqlite: Sqlite to Sqlite,
+        sqlite_to_postgres: Sqlite to Postgres,
+        sqlite_to_mariadb: Sqlite to MariaDb,
+        postgres_to_sqlite: Postgres to Sqlite,
+        postgres_to_postgres: Postgres to Postgres,
+        postgres_to_mariadb: Postgres to MariaDb,
+        mariadb_to_sqlite: MariaDb to Sqlite,
+        mariadb_to_postgres: MariaDb to Postgres,
+        mariadb_to_mariadb: MariaDb to MariaDb,
+    }
 }

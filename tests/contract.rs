@@ -74,6 +74,7 @@ mod on {
                     a_hot_key_is_sealed_once,
                     the_chain_is_unbroken,
                     of_two_sealers_with_one_lease_one_fails,
+                    a_chunk_that_was_overtaken_is_not_recorded,
                     work_waits_for_drained,
                     capture_that_was_touched_stops_sealing,
                     an_overflow_stops_sealing_until_a_new_generation;
@@ -138,7 +139,8 @@ mod on {
             rows_that_changed_places_are_found,
             a_range_is_compared_within_its_ends,
             a_page_ends_where_it_says,
-            a_look_up_answers_for_the_very_key;
+            a_look_up_answers_for_the_very_key,
+            pages_of_another_order_name_their_keys;
         control:
             what_is_confirmed_is_kept_for_a_while,
             a_new_generation_forgets_what_was_confirmed,

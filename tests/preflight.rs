@@ -19,6 +19,8 @@ mod postgres;
 mod servers;
 #[path = "preflight/sqlite.rs"]
 mod sqlite;
+#[path = "preflight/texts.rs"]
+mod texts;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

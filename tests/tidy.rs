@@ -198,3 +198,15 @@ fn a_stray_file_at_the_top_is_seen() {
     assert_eq!(top_level(["src", "Cargo.toml", "notes.txt"])[0].place, "notes.txt");
     assert_eq!(top_level(["src", "docs", "plans", "README.md"]), []);
 }
+
+#[test]
+fn the_tests_that_the_docs_name_exist() {
+    let tests: String =
+        rust_files().into_iter().filter(|(p, _)| p.starts_with("tests/")).map(|(_, text)| text).collect();
+    let page = fs::read_to_string(root().join("docs/capture.md")).unwrap();
+    let shown = page.lines().filter_map(|line| line.strip_prefix('|')?.rsplit('|').nth(1));
+    let names: BTreeSet<&str> = shown.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 40, "the page was not read: {names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !tests.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "docs/capture.md names tests that do not exist: {missing:?}");
+}

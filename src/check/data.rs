@@ -98,4 +98,39 @@ catalogue! {
         "A row is written by one statement, and MySQL ends the connection when a statement is larger than \
          `max_allowed_packet`: the run would stop there."
         "Raise `max_allowed_packet` on the target's server (1 GiB at most), or leave the large column behind with `skip`.";
+    CHARACTERS "MG0319" "characters" Error
+        "Texts of the source have characters that the target's column lacks"
+        "In MySQL each column has a character set. `latin1` and `ascii` have few characters, and `utf8mb3` (also called \
+         `utf8`) none beyond U+FFFF, so no emoji. The server would refuse such a text, or put a question mark there."
+        "Give the target's column the character set utf8mb4, repair the rows, exclude them with `where`, or map an \
+         expression (`sql:`) that says what stands for them.";
+    ENDS_WITH_BLANK "MG0320" "ends-with-blank" Error
+        "Texts of the source end with a blank that the target's column drops"
+        "`char(n)` pads its values with blanks, so it can't tell which blanks belonged to the text. It would come back \
+         without them."
+        "Use `varchar(n)` at the target, or map an expression such as rtrim(v).";
+    BYTE_LENGTH "MG0321" "byte-length" Error
+        "Values of the source have more bytes, or fewer, than the target's column"
+        "MySQL's text and blob types are bounded by bytes (`text` and `blob` by 65,535), and `binary(n)` holds exactly n: \
+         shorter values would gain zeros."
+        "Use `longtext`, `longblob` or a longer `varbinary(n)` at the target, or map an expression.";
+    NO_MEMBER "MG0322" "no-member" Error
+        "Texts of the source are no members of the target's enum or set"
+        "Each text must be spelled as in the list, and those of a set must stand in its order. MySQL would take a text \
+         in another case for the member, and a number for the member's place; it is refused before. An enum's empty \
+         text, which MySQL puts in place of what it did not understand, is no member either."
+        "Add the members at the target, repair the rows, or map an expression (`sql:`) that gives members.";
+    NEGATIVE_ZERO "MG0323" "negative-zero" Error
+        "Floats of the source are a negative zero, whose sign the target would lose"
+        "A REAL column of SQLite keeps a zero as an integer, without a sign, and MySQL loses the sign where rows are \
+         given as a list. It is equal to zero, but not the same value, so it would never verify."
+        "Map { sql: \"v + 0.0\" }, which makes it a plain zero, or repair the rows.";
+    COARSER "MG0324" "coarser" Warning
+        "A unique index of the target compares texts by a collation that the source does not have"
+        "It calls some different texts one (in most of MySQL's collations `A` is `a` and `é` is `e`, and in some `ß` is \
+         `ss`). Texts that differ only in case, accents or blanks at the end were counted as equal, as far as this \
+         collation is known to do so; a text that it calls equal for another reason is found when it comes, and stops \
+         the run with its key."
+        "Give the target's column a binary collation (utf8mb4_nopad_bin, in MySQL 8 utf8mb4_0900_bin), or compare the \
+         texts by a query of your own.";
 }

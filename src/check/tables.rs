@@ -99,4 +99,9 @@ catalogue! {
         "Each row that is applied would be captured as a change again, and rows outside the filter would be deleted from \
          the only copy there is."
         "Correct the URL or the name of the target.";
+    NAME_TOO_LONG "MG0221" "name-too-long" Error
+        "A table that is to be made has a name that the target can't have"
+        "PostgreSQL cuts a name behind 63 bytes in silence, so that two names may become one; MySQL takes 64 characters, \
+         none beyond U+FFFF, and no blank at the end."
+        "Name it anew: `to:` for the table, `columns: { shorter: name }` for a column.";
 }

@@ -14,6 +14,7 @@ use crate::entry::{Finding, Generation, Hash, Link, Mark, Position, Report, Tabl
 use crate::error::{Error, Result};
 use crate::event::{Event, Stage};
 use crate::log::codec;
+use crate::log::order::{self, Standing};
 use crate::store::{Lease, SealRequest, Sealed, Side, Work};
 use crate::task::Stop;
 use crate::transport::{Sender, Transport};
@@ -366,10 +367,10 @@ impl Relay {
         if report.broken && report.epoch == self.lease.epoch {
             return Err(Error::retry("the target misses a part of the log"));
         }
-        let ours = report.epoch == self.lease.epoch && report.mark.generation == self.head.generation;
-        let position = if ours { report.mark.position } else { Position(0) };
-        self.sender.confirmed(report.epoch, position).await?;
-        if !ours {
+        let reported = Standing { mark: report.mark, epoch: report.epoch };
+        let confirmed = order::confirmed(self.lease.epoch, self.head.generation, &reported);
+        self.sender.confirmed(report.epoch, confirmed.unwrap_or_default()).await?;
+        if confirmed.is_none() {
             return Ok(());
         }
         self.state.lag_ms = report.lag_ms;

@@ -13,6 +13,8 @@ const PECULIAR: EngineName = EngineName::MySql;
 const YEARS: (&str, &str) = ("0001-01-01 00:00:00", "9999-12-31 23:59:59.999999");
 /// What PECULIAR's `timestamp` holds.
 const EPOCH: (&str, &str) = ("1970-01-01 00:00:01", "2038-01-19 03:14:07.999999");
+/// Digits that SQLite's numbers keep.
+const SQLITE_DIGITS: u32 = 15;
 const DAY: (&str, &str) = ("00:00:00", "24:00:00");
 
 type Found = Vec<(&'static Check, Violation)>;
@@ -68,6 +70,10 @@ fn argument(type_name: &str) -> Option<u8> {
 /// An integer column of the target whose bounds are not those of its bits alone.
 pub fn of_unsigned(facts: &Facts, column: Option<&Column>, wire: &WireColumn) -> Option<(&'static Check, Violation)> {
     let Kind::Int { bits } = wire.source_kind else { return None };
+    // A truth value, of which PECULIAR has none of its own.
+    if facts.source_engine == PECULIAR && wire.target.kind == Kind::Bool {
+        return Some((&check::OUT_OF_RANGE, Violation::Outside { low: 0, high: 1 }));
+    }
     let (low, high) = if facts.target_engine == PECULIAR { unsigned(&wire.target)? } else { return None };
     let own = column.filter(|_| facts.source_engine == PECULIAR).and_then(unsigned);
     let loose = facts.source_engine == EngineName::Sqlite;
@@ -90,6 +96,33 @@ fn unsigned(column: &Column) -> Option<(i128, i128)> {
         _ => return None,
     };
     Some((0, (1_i128 << bits.min(64)) - 1))
+}
+
+/// Numbers that SQLite's columns can't hold; it bounds no others.
+pub fn of_sqlite(facts: &Facts, wire: &WireColumn) -> Option<(&'static Check, Violation)> {
+    let is_text = wire.target.type_name.to_ascii_uppercase().contains("TEXT");
+    if facts.source_engine == EngineName::Sqlite || is_text {
+        return None;
+    }
+    match (&wire.source_kind, &wire.target.kind) {
+        (Kind::Int { bits: 65.. }, Kind::Int { .. }) => {
+            Some((&check::OUT_OF_RANGE, Violation::OutsideInt { bits: 64 }))
+        }
+        (Kind::Decimal { precision, scale }, Kind::Decimal { .. }) if precision.is_none_or(|p| p > SQLITE_DIGITS) => {
+            let whole = SQLITE_DIGITS.saturating_sub(scale.unwrap_or(0));
+            Some((&check::TOO_MANY_DIGITS, Violation::WholeDigits(whole)))
+        }
+        _ => None,
+    }
+}
+
+/// A float's negative zero, which MySQL's lists of rows and SQLite's columns lose; a plain column of SQLite's has none.
+pub fn of_zero(facts: &Facts, column: Option<&Column>, wire: &WireColumn) -> Option<(&'static Check, Violation)> {
+    let is_float = |kind: &Kind| matches!(kind, Kind::Float { .. });
+    let comes = is_float(&wire.source_kind) && is_float(&wire.target.kind);
+    let none = facts.source_engine == EngineName::Sqlite && column.is_some();
+    (comes && !none && facts.target_engine != EngineName::Postgres)
+        .then_some((&check::NEGATIVE_ZERO, Violation::NegativeZero))
 }
 
 /// The texts and byte strings of a row, if together they may take more than so many bytes.

@@ -287,12 +287,17 @@ fn misfit(pair: &Pair, column: &ColumnPlan, kind: &Option<Kind>, target: Option<
     let name = origin_name(column);
     let has = kind.as_ref().map_or("of no declared type", Kind::name);
     let takes = target.map_or_else(|| pair.facts.target_engine.to_string(), |t| t.type_name.clone());
+    let is_text = target.is_none_or(|t| matches!(t.kind, Kind::Text { .. }));
+    let is_uuid = target.is_some_and(|t| t.kind == Kind::Uuid);
     let cast = match pair.facts.source_engine {
+        EngineName::Postgres if is_uuid => format!("\"{name}\"::uuid"),
+        EngineName::MySql if is_uuid => format!("cast(`{name}` as uuid)"),
         EngineName::Postgres => format!("\"{name}\"::text"),
         EngineName::MySql => format!("cast(`{name}` as char)"),
         EngineName::Sqlite => format!("cast(\"{name}\" as text)"),
     };
-    let hint = format!("convert it: {}: {{ sql: '{cast}' }}, or skip it", column.target.value);
+    let into = if is_text || is_uuid { "" } else { ", into a text column" };
+    let hint = format!("convert it: {}: {{ sql: '{cast}' }}{into}, or skip it", column.target.value);
     let spot = if pair.plan.columns.is_some() { &column.target } else { &pair.plan.from };
     notes.at(&check::NO_MEANING, spot, format!("\"{name}\" is {has}, which has no meaning in {takes}"), hint);
 }

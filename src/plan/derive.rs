@@ -15,6 +15,17 @@ pub fn type_name(engine: EngineName, kind: &Kind) -> Option<String> {
     }
 }
 
+/// Whether a new table or column keeps this name.
+pub(super) fn can_be_named(engine: EngineName, name: &str) -> bool {
+    match engine {
+        EngineName::Postgres => name.len() <= 63,
+        EngineName::MySql => {
+            name.chars().count() <= 64 && name.chars().all(|c| c <= '\u{ffff}') && !name.ends_with(' ')
+        }
+        EngineName::Sqlite => true,
+    }
+}
+
 /// The collation of new text columns: the only one that tells all texts apart that other engines tell apart.
 const MYSQL_BINARY: &str = "utf8mb4_nopad_bin";
 /// Characters of a text that is kept within its row; all of a row together have 65,535 bytes.
@@ -199,5 +210,14 @@ mod tests {
             assert_eq!(type_name(EngineName::Sqlite, &kind).as_deref(), Some(sqlite), "{kind:?}");
         }
         assert_eq!(type_name(EngineName::Sqlite, &Kind::Opaque("point".into())), None);
+    }
+
+    #[test]
+    fn a_name_is_kept_or_refused() {
+        use EngineName::{MySql, Postgres, Sqlite};
+        let of = |n: usize| "é".repeat(n);
+        assert!(can_be_named(Postgres, &of(31)) && !can_be_named(Postgres, &of(32)), "bytes");
+        assert!(can_be_named(MySql, &of(64)) && !can_be_named(MySql, &of(65)), "characters");
+        assert!(!can_be_named(MySql, "a ") && !can_be_named(MySql, "🦀") && can_be_named(Sqlite, &of(99)));
     }
 }

@@ -16,9 +16,10 @@ pub fn examine_family(plan: &Plan, facts: &Facts, resolved: &Resolved) -> Vec<Pr
         if let Some(target) = facts.target.get(&map.target) {
             cascades(resolved, map, target).into_iter().for_each(&mut add);
             outside_parents(resolved, map, target).into_iter().for_each(&mut add);
-        }
-        if facts.target_engine != EngineName::Sqlite {
-            numbering(map).into_iter().for_each(&mut add);
+            // A table that we make numbers its key as the source does.
+            if facts.target_engine != EngineName::Sqlite {
+                numbering(map).into_iter().for_each(&mut add);
+            }
         }
     }
     found

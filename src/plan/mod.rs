@@ -29,6 +29,7 @@ mod shared;
 mod suggest;
 mod suspects;
 mod tables;
+mod texts;
 mod tolerance;
 mod tree;
 

@@ -337,6 +337,7 @@ impl<'a> Pair<'a> {
         self.check_filter(notes);
         shared::check_owned(&self, notes);
         let columns = columns::resolve(&self, notes);
+        self.check_names(&columns, notes);
         let key = keys::resolve(&self, &columns, notes);
         let tolerance = tolerance::resolve(&self, &columns, key.as_ref().map_or(&[][..], |k| &k.wire), notes);
         if notes.problems.len() > before {
@@ -374,6 +375,21 @@ impl<'a> Pair<'a> {
             tolerance,
         };
         Some(ResolvedTable { map, source: self.source, target: self.target, create, backs })
+    }
+
+    /// A table that is to be made, and its columns, keep their names.
+    fn check_names(&self, columns: &Columns, notes: &mut Notes) {
+        if self.target.is_some() {
+            return;
+        }
+        let of_columns = columns.wire.iter().map(|w| &w.target).chain(columns.constants.iter().map(|(c, _)| c));
+        let engine = self.facts.target_engine;
+        for name in of_columns.map(|c| &c.name).chain([&self.target_name.name]) {
+            if !derive::can_be_named(engine, name) {
+                let message = format!("\"{name}\" is no name that a table or column of {engine} keeps");
+                notes.at(&check::NAME_TOO_LONG, self.plan.to_or_from(), message, check::NAME_TOO_LONG.way_out);
+            }
+        }
     }
 
     fn check_filter(&self, notes: &mut Notes) {

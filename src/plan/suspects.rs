@@ -4,12 +4,12 @@
 //! A column that both catalogues bound alike is no suspect; SQLite enforces neither lengths nor types nor (by itself)
 //! foreign keys, so as a source it proves nothing by declaring them.
 
-use super::bounds;
 use super::model::Plan;
 use super::problem::Problem;
 use super::resolve::{Facts, Resolved};
+use super::{bounds, texts};
 use crate::check::{self, Check};
-use crate::finding::{Finding, Suspect, Violation};
+use crate::finding::{Alike, Finding, Suspect, Violation};
 use crate::mapping::{Origin, TableMap, WireColumn};
 use crate::schema::{Column, EngineName, ForeignKey, Kind, Table, Unique};
 
@@ -45,10 +45,13 @@ pub fn suspects(
             }
         }
         let Some(target) = facts.target.get(&map.target) else { continue };
-        for index in &target.uniques {
-            match of_unique(source, map, index) {
+        for index in filled_key(target, map).iter().chain(&target.uniques) {
+            match of_unique(facts, source, map, index) {
                 Demand::Held => {}
-                Demand::Count(columns) => add(&check::DUPLICATES, columns, Violation::Duplicate),
+                Demand::Count(columns, by) => {
+                    unknown.extend(coarser(facts, map, index, &by).map(|finding| plan.at_target(map.id, finding)));
+                    add(&check::DUPLICATES, columns, Violation::Duplicate { by });
+                }
                 Demand::Unknown => unknown.push(plan.at_target(map.id, unknowable(map, index))),
             }
         }
@@ -88,10 +91,14 @@ fn of_column(facts: &Facts, source: &Table, wire: &WireColumn) -> Vec<(&'static 
     if arrives(NO_NUL) && matches!(wire.source_kind, Kind::Text { .. }) {
         found.push((&check::NUL_CHARACTERS, Violation::Nul));
     }
-    if facts.target_engine != EngineName::Sqlite {
+    if facts.target_engine == EngineName::Sqlite {
+        found.extend(bounds::of_sqlite(facts, wire));
+    } else {
         found.extend(bounds::of_unsigned(facts, column, wire).or_else(|| too_small(wire, loose)));
     }
+    found.extend(bounds::of_zero(facts, column, wire));
     found.extend(bounds::of_time(facts, column, wire));
+    found.extend(texts::of_text(facts, column, wire));
     found
 }
 
@@ -133,17 +140,12 @@ fn whole_digits(kind: &Kind) -> Option<u32> {
 enum Demand {
     /// The source enforces it too.
     Held,
-    Count(Vec<usize>),
+    /// By these columns, and when two of their values are one.
+    Count(Vec<usize>, Vec<Alike>),
     Unknown,
 }
 
-fn of_unique(source: &Table, map: &TableMap, index: &Unique) -> Demand {
-    let same = |columns: &[String]| {
-        columns.len() == map.target_unique.len() && columns.iter().all(|c| map.target_unique.contains(c))
-    };
-    if !index.partial && same(&index.columns) {
-        return Demand::Held;
-    }
+fn of_unique(facts: &Facts, source: &Table, map: &TableMap, index: &Unique) -> Demand {
     let origin = |name: &String| match map.columns.iter().find(|w| w.target.name == *name).map(|w| &w.origin) {
         Some(Origin::Column(source)) => Some(source.as_str()),
         _ => None,
@@ -161,10 +163,40 @@ fn of_unique(source: &Table, map: &TableMap, index: &Unique) -> Demand {
     if columns.is_empty() || columns.len() < free.len() {
         return Demand::Unknown;
     }
-    let plain: Vec<&str> = free.iter().filter_map(|c| origin(c)).collect();
+    let by: Vec<Alike> = columns.iter().map(|&i| texts::alike(facts.target_engine, &map.columns[i].target)).collect();
+    // Those of which the source tells apart all that the target does.
+    let plain: Vec<&str> = free
+        .iter()
+        .zip(&by)
+        .filter_map(|(c, by)| Some((origin(c)?, by)))
+        .filter(|(name, by)| source.column(name).is_some_and(|c| texts::alike(facts.source_engine, c).covers(by)))
+        .map(|(name, _)| name)
+        .collect();
     let within = |columns: &[String]| !columns.is_empty() && columns.iter().all(|c| plain.contains(&c.as_str()));
     let held = within(&source.primary_key) || source.uniques.iter().any(|u| !u.partial && within(&u.columns));
-    if held { Demand::Held } else { Demand::Count(columns) }
+    if held { Demand::Held } else { Demand::Count(columns, by) }
+}
+
+/// The target's primary key, as an index among the others, where the plan fills it.
+fn filled_key(target: &Table, map: &TableMap) -> Option<Unique> {
+    let filled = |name: &String| {
+        map.columns.iter().map(|w| &w.target).chain(map.constants.iter().map(|(c, _)| c)).any(|c| c.name == *name)
+    };
+    let key = &target.primary_key;
+    let whole = !key.is_empty() && key.iter().all(filled);
+    whole.then(|| Unique { name: "primary key".to_owned(), columns: key.clone(), partial: false })
+}
+
+/// An index that calls more texts one than the source can be asked for.
+fn coarser(facts: &Facts, map: &TableMap, index: &Unique, by: &[Alike]) -> Option<Finding> {
+    let (_, name) = by.iter().filter_map(|b| b.collation.as_ref()).find(|(e, _)| *e != facts.source_engine)?;
+    let message = format!(
+        "the target's unique index \"{}\" of \"{}\" compares texts by {name}: texts that differ in case, accents or \
+         blanks at the end were counted, but it calls more texts one than that",
+        index.name, map.target
+    );
+    let finding = Finding::new(&check::COARSER, message, check::COARSER.way_out);
+    Some(finding.table(&map.target))
 }
 
 /// Unique values that two tables with one target may bring both, each only once.
@@ -224,8 +256,9 @@ fn of_parent(
     };
     let mut parents = resolved.layout.tables.iter().filter(leads_to);
     let parent = parents.next()?;
+    let is_free = |(own, _): &(&String, &String)| constant(map, own).is_none();
     // Of several each may have the row.
-    if parents.next().is_some() {
+    if parents.next().is_some() || !pairs.iter().any(is_free) {
         return None;
     }
     let travels =
@@ -279,6 +312,18 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
             format!("{within} {own} is out of range of {type_name}")
         }
         Violation::WholeDigits(_) => format!("{within} {own} has too many digits for {type_name}"),
+        Violation::NegativeZero => format!("{within} {own} is a negative zero"),
+        Violation::OutsideSet(_) => {
+            format!("{within} {own} has a character that the character set of the target's {type_name} lacks")
+        }
+        Violation::EndsWithBlank => format!("{within} {own} ends with a blank, which {type_name} drops"),
+        Violation::OutsideBytes { least, most } if least == most => {
+            format!("{within} {own} has not the {most} bytes of {type_name}")
+        }
+        Violation::OutsideBytes { most, .. } => {
+            format!("{within} {own} has more than {most} bytes, the bound of {type_name}")
+        }
+        Violation::NoneOf(_) => format!("{within} {own} is no member of {type_name}"),
         Violation::Nul => format!("{within} {own} has a NUL character"),
         Violation::NotFinite => format!("{within} {own} is NaN"),
         Violation::Infinite => format!("{within} {own} is infinite"),
@@ -297,9 +342,10 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
         Violation::RowOver { bytes } => {
             format!("{within} the values take more than the stream's bound of {bytes} bytes")
         }
-        Violation::Duplicate => {
+        Violation::Duplicate { by } => {
+            let alike = if by.iter().all(Alike::is_exact) { "" } else { ", as the target compares," };
             let groups = if rows == 1 { "1 group".to_owned() } else { format!("{rows} groups") };
-            format!("{groups} of rows of \"{}\" agree in [{names}], which is unique at the target", map.source)
+            format!("{groups} of rows of \"{}\" agree{alike} in [{names}], which is unique at the target", map.source)
         }
         Violation::Twice { .. } => {
             format!("{within} [{names}], which is unique at the target, has what a row of another table brings too")
@@ -308,6 +354,10 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
             format!("{within} [{names}] refers to a parent that is not there, or that its filter keeps back")
         }
     };
-    let finding = Finding::new(suspect.check, message, suspect.check.way_out).table(&map.source).count(rows);
+    let way_out = match (&suspect.violation, target.map(|c| &c.kind)) {
+        (Violation::Outside { .. }, Some(Kind::Bool)) => "Map { sql: \"v <> 0\" }, or use an integer at the target.",
+        _ => suspect.check.way_out,
+    };
+    let finding = Finding::new(suspect.check, message, way_out).table(&map.source).count(rows);
     if suspect.columns.len() == 1 { finding.column(&names) } else { finding }
 }

@@ -15,6 +15,7 @@ pub fn env(name: &str) -> Option<String> {
         "SOURCE" | "CHINOOK_TARGET_URL" | "CRM_DATABASE_URL" | "MARKETING_DATABASE_URL" => {
             "postgres://crm:hunter2@db/crm?sslmode=require"
         }
+        "MARIA" => "mariadb://crm:hunter2@db/crm",
         "CHINOOK_SOURCE_URL" | "LITE" => "sqlite:///tmp/chinook.db",
         "PASSWORD" => CANARY,
         "ROWS" => "500",
@@ -58,13 +59,15 @@ pub fn assert_problem(problems: &[Problem], (message, line, column): (&str, usiz
     assert!(!shown.contains(CANARY), "{shown}");
 }
 
-/// `id int!` (not null), `name text`, `total decimal(10,2)`, `x int! =` (default), `x int ^` (generated).
+/// `id int!` (not null), `name text`, `total decimal(10,2)`, `x int! =` (default), `x int ^` (generated), `x text @name`
+/// (collation).
 pub fn column(text: &str) -> Column {
     let mut words = text.split_whitespace();
     let name = words.next().unwrap().to_owned();
     let spelled = words.next().unwrap();
     let type_name = spelled.trim_end_matches('!').to_owned();
     let flags: Vec<_> = words.collect();
+    let named = flags.iter().find_map(|f| f.strip_prefix('@')).map(str::to_owned);
     Column {
         name,
         kind: kind(&type_name),
@@ -73,7 +76,7 @@ pub fn column(text: &str) -> Column {
         generated: flags.contains(&"^"),
         identity_always: false,
         binary_order: !type_name.starts_with("text") || flags.contains(&"C"),
-        collation: flags.contains(&"C").then(|| "\"C\"".to_owned()),
+        collation: named.or(flags.contains(&"C").then(|| "\"C\"".to_owned())),
         type_name,
     }
 }
@@ -90,7 +93,8 @@ fn kind(text: &str) -> Kind {
         }
         "float" => Kind::Float { bits: 64 },
         "text" | "NVARCHAR" => Kind::Text { max_chars: bounds.first().copied() },
-        "bytes" => Kind::Bytes,
+        "char" | "enum" | "set" => Kind::Text { max_chars: bounds.first().copied() },
+        "bytes" | "binary" | "blob" => Kind::Bytes,
         "date" => Kind::Date,
         "timestamp" => Kind::Timestamp,
         "uuid" => Kind::Uuid,

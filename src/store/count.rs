@@ -14,6 +14,8 @@ use super::sql::{Cells, Sql};
 
 /// How long one query may count.
 const LIMIT_MS: u64 = 30_000;
+/// What SQLite's NOCASE folds.
+pub const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 pub async fn count<E: Engine>(e: &E, layout: &Layout, suspects: &[Suspect]) -> Result<Vec<Counted>> {
     let mut answers: Vec<Option<Counted>> = vec![None; suspects.len()];
@@ -91,7 +93,12 @@ fn condition<E: Engine>(e: &E, map: &TableMap, suspect: &Suspect) -> Option<Stri
         let sizes = suspect.columns.iter().map(|&i| format!("coalesce({}, 0)", e.octets(&expression(e, map, i))));
         return Some(format!("{} > {bytes}", sizes.collect::<Vec<_>>().join(" + ")));
     }
-    e.violates(&expression(e, map, *suspect.columns.first()?), &suspect.violation)
+    let x = expression(e, map, *suspect.columns.first()?);
+    if let Violation::OutsideBytes { least, most } = suspect.violation {
+        let octets = e.octets(&x);
+        return Some(format!("{octets} < {least} OR {octets} > {most}"));
+    }
+    e.violates(&x, &suspect.violation)
 }
 
 fn one_pass<E: Engine>(e: &E, map: &TableMap, conditions: &[&str]) -> String {
@@ -104,8 +111,9 @@ fn of_several<E: Engine>(e: &E, layout: &Layout, map: &TableMap, suspect: &Suspe
     let whole = names.iter().map(|n| format!("{n} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
     let rows = rows_of(e, map, &suspect.columns);
     match &suspect.violation {
-        Violation::Duplicate => {
-            let by = names.join(", ");
+        Violation::Duplicate { by } => {
+            let by: Vec<_> = names.iter().zip(by).map(|(name, alike)| e.folded(name, alike)).collect();
+            let by = by.join(", ");
             let groups = format!("SELECT 1 AS c FROM {rows} s WHERE {whole} GROUP BY {by} HAVING count(*) > 1");
             Some(format!("SELECT count(*) FROM ({groups}) g"))
         }
@@ -142,9 +150,11 @@ pub fn standard(x: &str, violation: &Violation) -> Option<String> {
         }
         // Understood by every engine whose text may hold one.
         Violation::Nul => Some(format!("instr({x}, char(0)) > 0")),
-        Violation::NotFinite | Violation::Infinite | Violation::OtherClass(_) => None,
+        Violation::NotFinite | Violation::Infinite | Violation::NegativeZero | Violation::OtherClass(_) => None,
         Violation::NoDate | Violation::OutsideTime { .. } | Violation::FinerThan { .. } => None,
-        Violation::RowOver { .. } | Violation::Duplicate | Violation::Twice { .. } | Violation::Orphan { .. } => None,
+        Violation::OutsideSet(_) | Violation::EndsWithBlank | Violation::NoneOf(_) => None,
+        Violation::OutsideBytes { .. } | Violation::RowOver { .. } => None,
+        Violation::Duplicate { .. } | Violation::Twice { .. } | Violation::Orphan { .. } => None,
     }
 }
 

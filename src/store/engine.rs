@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::finding::{Health, Violation};
+use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
@@ -109,6 +109,8 @@ pub trait Engine: Send + Sync + Sized + 'static {
     const INT: &'static str;
     const TEXT: &'static str;
     const BYTES: &'static str;
+    /// Whether [`mark_applier`](Engine::mark_applier) needs a table of its own.
+    const APPLIER_TABLE: bool = true;
     /// A text of 190 characters at most, which can be a primary key.
     const SHORT: &'static str = Self::TEXT;
     const DML: Dml = Dml::With;
@@ -147,6 +149,14 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// Undoes what came behind the last savepoint, and forgets that savepoint.
     async fn rollback_to_savepoint(&self, tx: &mut Self::Tx) -> Result<()>;
     async fn release_savepoint(&self, tx: &mut Self::Tx) -> Result<()>;
+
+    /// Marks this transaction as the applier's: capture of this migration in the same store leaves it alone, so that what
+    /// came over one link does not go back over the other. Capture of another migration takes it like any write.
+    async fn mark_applier(&self, tx: &mut Self::Tx, migration: &str) -> Result<()>;
+    /// Takes the mark away, where it would otherwise outlive the transaction. Here: it ends with it.
+    async fn unmark_applier(&self, _tx: &mut Self::Tx, _migration: &str) -> Result<()> {
+        Ok(())
+    }
 
     /// Checks now what was deferred to the commit (foreign keys), so that a violation is an error here. Kind `GiveUp`.
     async fn check_deferred(&self, tx: &mut Self::Tx) -> Result<()>;
@@ -228,10 +238,13 @@ pub trait Engine: Send + Sync + Sized + 'static {
         Ok(())
     }
     /// A condition that is true for a value of `expression` that has this violation; `None` where such a value can't
-    /// be, or can't be told. `Duplicate`, `Orphan` and `RowOver` are not asked for. Here: as the SQL standard has it.
+    /// be, or can't be told. `Duplicate`, `Orphan`, `RowOver` and `OutsideBytes` are not asked for. Here: as the SQL standard has it.
     fn violates(&self, expression: &str, violation: &Violation) -> Option<String> {
         super::count::standard(expression, violation)
     }
+    /// What texts have in common that a unique index calls one: an expression to group them by. Exactly that index's
+    /// equality where this engine has its collation, otherwise no more than it surely calls one.
+    fn folded(&self, expression: &str, alike: &Alike) -> String;
     /// How many bytes a text or byte string has.
     fn octets(&self, expression: &str) -> String {
         format!("octet_length({expression})")

@@ -1,5 +1,7 @@
 //! Sealing: exactly what the snapshot shows, bounded, chained, and by one sealer.
 
+use std::time::Duration;
+
 use migrate::entry::{Entry, Refs, TableId};
 use migrate::error::Kind;
 use migrate::store::{TaskKind, Work};
@@ -230,6 +232,37 @@ pub async fn of_two_sealers_with_one_lease_one_fails(on: On) {
         wire.head = won[0].head;
         wire.deliver(&won[0]).await;
     }
+    rig.assert_equal("t", "id, v").await;
+}
+
+/// On SQLite the chunk's rows are read while no lock is held: what was sealed meanwhile makes it void, not wrong.
+pub async fn a_chunk_that_was_overtaken_is_not_recorded(on: On) {
+    let rig = Rig::plain(on).await;
+    let mut wire = Wire::open(&rig).await;
+    let many: Vec<String> = (1..=20_000).map(|i| format!("({i}, 'row {i}')")).collect();
+    rig.source.run(&format!("INSERT INTO t VALUES {}", many.join(", "))).await;
+    wire.max_keys = 100_000;
+    wire.drain().await;
+    wire.max_bytes = 64 << 20;
+    let (slow, quick) = (rig.source.another(), rig.source.another());
+    let chunk = Work::Chunk { table: TableId(1), max_rows: 100_000, max_bytes: 64 << 20 };
+    let overtake = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        quick.seal(wire.request(Work::Compare(vec![]), true)).await
+    };
+    let results = tokio::join!(slow.seal(wire.request(chunk, true)), overtake);
+    let (mut won, mut kinds) = (Vec::new(), Vec::new());
+    for result in [results.0, results.1] {
+        match result {
+            Ok(sealed) => won.push(sealed),
+            Err(e) => kinds.push(e.kind),
+        }
+    }
+    assert!(won.len() == 1 && kinds == [Kind::Retry], "{} sealed, {kinds:?}", won.len());
+    wire.head = won[0].head;
+    wire.deliver(&won[0]).await;
+    wire.chunk_bytes = 64 << 20;
+    wire.backfill().await;
     rig.assert_equal("t", "id, v").await;
 }
 

@@ -1,9 +1,12 @@
 //! No change escapes: whatever statement makes it, its key is marked in the same transaction.
 
+use std::time::Duration;
+
 use migrate::error::Kind;
 use migrate::store::engine::{Engine, Mode};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
+use crate::support::applier::is_left_alone;
 use crate::support::{mysql_exec, mysql_query_text, try_mysql_exec};
 use crate::{Place, collect};
 
@@ -41,6 +44,25 @@ async fn every_statement_marks_the_keys_that_it_changes() {
         expected.dedup();
         assert_eq!(found, expected, "{sql}");
         place.forget(&layout).await;
+    }
+}
+
+/// A prepared transaction is nobody's session, and its keys are invisible until it is committed: then they are there.
+#[tokio::test]
+async fn a_prepared_transaction_is_marked_when_it_commits() {
+    let place = Place::new("xa", T).await;
+    let layout = place.layout("m", &["t"]).await;
+    place.install(&layout).await;
+    for (end, marked) in [("COMMIT", "2 1"), ("ROLLBACK", "2")] {
+        place.app("DELETE FROM t").await;
+        place.forget(&layout).await;
+        let id = format!("'{}-{end}'", place.db.name);
+        place.app(&format!("XA START {id}; INSERT INTO t VALUES (1, 1, 'a'); XA END {id}; XA PREPARE {id}")).await;
+        place.app("INSERT INTO t VALUES (2, 2, 'b')").await;
+        assert_eq!(place.dirty(&layout, "k1").await, "2");
+        place.app(&format!("XA {end} {id}")).await;
+        let found = place.dirty(&layout, "k1").await;
+        assert_eq!(found.split_whitespace().rev().collect::<Vec<_>>().join(" "), marked, "{end}");
     }
 }
 
@@ -176,9 +198,53 @@ async fn installing_gives_up_soon_where_a_transaction_holds_the_table() {
     place.admin.create_home("m", &who).await.unwrap();
     let begun = std::time::Instant::now();
     let error = place.admin.capture(&layout, &layout.tables[0], &who).await.unwrap_err();
-    assert!(error.kind == Kind::Retry && begun.elapsed().as_secs() < 4, "{error}");
+    assert!(error.kind == Kind::Retry && begun.elapsed().as_secs() < 6, "{error}");
     sqlx::raw_sql(AssertSqlSafe("COMMIT")).execute(&mut app).await.unwrap();
     place.admin.capture(&layout, &layout.tables[0], &who).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_applier_writes_is_left_alone_and_nothing_else() {
+    let place = Place::new("loops", T).await;
+    place.db.grant_target_rights().await;
+    let (ours, other) = (place.layout("m", &["t"]).await, place.layout("other", &["t"]).await);
+    place.install(&ours).await;
+    place.install(&other).await;
+    let whole = place.fingerprint(&ours).await;
+    is_left_alone(&place.run, &ours, &other).await;
+    assert_eq!(place.fingerprint(&ours).await, whole);
+    // A row that stays would silence capture for that connection: it is found out.
+    let applier = place.run.control("m", "applier");
+    mysql_exec(&place.db.superuser_url, &format!("INSERT INTO {applier} VALUES (77)")).await;
+    assert_ne!(place.fingerprint(&ours).await, whole);
+}
+
+/// DDL that waits would make a deadlock with it, which the server ends by failing the application.
+#[tokio::test]
+async fn a_transaction_that_reads_and_then_writes_is_not_failed_by_installing_or_removing() {
+    let place = Place::new("upgrade", T).await;
+    place.app("INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b')").await;
+    let layout = place.layout("m", &["t"]).await;
+    let who = place.run.who().await.unwrap();
+    place.admin.create_home("m", &who).await.unwrap();
+    for removing in [false, true] {
+        let mut app = MySqlConnection::connect(&place.db.app_url).await.unwrap();
+        let reads = "BEGIN; SELECT * FROM t WHERE id = 1";
+        sqlx::raw_sql(AssertSqlSafe(reads)).execute(&mut app).await.unwrap();
+        let writes = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            sqlx::raw_sql(AssertSqlSafe("UPDATE t SET v = 'c' WHERE id = 2; COMMIT")).execute(&mut app).await
+        };
+        let change = async {
+            match removing {
+                false => place.admin.capture(&layout, &layout.tables[0], &who).await,
+                true => place.admin.remove("m").await.map(drop),
+            }
+        };
+        let (written, changed) = tokio::join!(writes, change);
+        written.expect("the application's transaction");
+        changed.unwrap();
+    }
 }
 
 #[tokio::test]

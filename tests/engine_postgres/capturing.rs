@@ -2,6 +2,7 @@
 //! what its snapshot shows; and whatever makes capture untrustworthy changes its fingerprint.
 
 use super::{Place, collect, number};
+use crate::support::applier::is_left_alone;
 use crate::support::{exec, query_text, try_exec};
 use migrate::mapping::Layout;
 use migrate::store::engine::{Engine, Mode, Statement};
@@ -129,6 +130,54 @@ async fn truncate_is_refused_with_a_way_out() {
         assert_eq!(refused.code().unwrap(), "MG001");
         assert!(refused.message().contains("public.t is being migrated"), "{refused}");
     }
+}
+
+/// A trigger of theirs that sorts before ours and writes the row again: images would come in the wrong order, and a
+/// key is a key.
+#[tokio::test]
+async fn what_the_applications_own_triggers_write_is_marked() {
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY, n int); CREATE TABLE u (id int PRIMARY KEY);
+        CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN
+            IF NEW.n < 3 THEN UPDATE t SET n = n + 1 WHERE id = NEW.id; END IF; RETURN NULL; END$$;
+        CREATE FUNCTION beside() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN
+            INSERT INTO t VALUES (OLD.id + 100, 9); RETURN NULL; END$$;
+        CREATE TRIGGER \"AAA\" AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION again();
+        CREATE TRIGGER zzz AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION beside()";
+    let (place, _) = with_capture("theirs", ddl).await;
+    exec(&place.db.app_url, "INSERT INTO t VALUES (1, 0)").await;
+    assert_eq!(taken(&place, "theirs").await.join(" "), "1 1 1 1");
+    exec(&place.db.app_url, "DELETE FROM t WHERE id = 1").await;
+    assert_eq!(taken(&place, "theirs").await.join(" "), "1 101");
+}
+
+/// A prepared transaction is nobody's session, and its keys are invisible until it is committed: then they are there.
+#[tokio::test]
+async fn a_prepared_transaction_is_marked_when_it_commits() {
+    let (place, layout) = with_capture("twophase", "CREATE TABLE t (id int PRIMARY KEY)").await;
+    exec(&place.db.app_url, "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'twophase-a'").await;
+    exec(&place.db.app_url, "INSERT INTO t VALUES (2)").await;
+    assert_eq!(taken(&place, "twophase").await, ["2"]);
+    let seal = place.run.begin(Mode::Seal(&layout)).await.unwrap();
+    exec(&place.db.app_url, "COMMIT PREPARED 'twophase-a'").await;
+    place.run.commit(seal).await.unwrap();
+    assert_eq!(taken(&place, "twophase").await, ["1"]);
+    exec(&place.db.app_url, "BEGIN; DELETE FROM t; PREPARE TRANSACTION 'twophase-b'").await;
+    exec(&place.db.app_url, "ROLLBACK PREPARED 'twophase-b'").await;
+    assert!(taken(&place, "twophase").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_applier_writes_is_left_alone_and_nothing_else() {
+    let (place, ours) = with_capture("loops", "CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    place.db.grant_target_rights().await;
+    let other = place.layout("other", &["t"]).await;
+    place.install(&other).await;
+    is_left_alone(&place.run, &ours, &other).await;
+    // Whoever else says that he is the applier is not.
+    taken(&place, "loops").await;
+    exec(&place.db.app_url, "SET migrate.applier = 'loops'; INSERT INTO t VALUES (9000)").await;
+    exec(&place.db.app_url, "BEGIN; SET LOCAL migrate.applier = 'loops'; INSERT INTO t VALUES (9001); COMMIT").await;
+    assert_eq!(taken(&place, "loops").await, ["9000", "9001"]);
 }
 
 /// A sequence's order is no commit order: what commits late with a lower number is neither read nor deleted.

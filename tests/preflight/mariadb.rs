@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use super::support::postgres::CANARY;
 use super::support::product::{Place, Product};
-use super::support::{MariaDb, MyDatabase, mysql_exec};
+use super::support::{MariaDb, MyDatabase, mysql_exec, mysql_query_text};
 use super::{Fault, assert_each_is_found, fault, findings, ids, safe_database, seed};
 
 /// A server that a power cut would not hurt.
@@ -19,7 +21,7 @@ async fn database(server: &MariaDb, hint: &str) -> MyDatabase {
     db
 }
 
-async fn safe_place(hint: &str) -> Place {
+pub async fn safe_place(hint: &str) -> Place {
     Place::MariaDb(database(safe_server(), hint).await)
 }
 
@@ -379,6 +381,33 @@ async fn what_is_wrong_with_a_server_is_told() {
     product.set("SOURCE", &source.url());
     product.set("TARGET", &source.url());
     assert!(ids(&findings(&product, 65).await).contains("MG0220"), "the same table on both sides");
+}
+
+/// What a replica gets by row events fires none of its triggers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_refused() {
+    let primary = MariaDb::start(&["--log-bin", "--server-id=1"]);
+    let replica = MariaDb::start(&["--server-id=2"]);
+    let (from, to) = (database(&replica, "from").await, database(&replica, "to").await);
+    let (source, target) = (Place::MariaDb(from), Place::MariaDb(to));
+    for place in [&source, &target] {
+        place.exec("CREATE TABLE t (id bigint PRIMARY KEY, v text)").await;
+    }
+    let product = Product::new("replica", &source, &target, None, "tables:\n  - from: t\n");
+    assert!(!ids(&findings(&product, 0).await).contains("MG0403"));
+    let follow = format!(
+        "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'tester', MASTER_PASSWORD = '{CANARY}tester'; START SLAVE",
+        primary.port()
+    );
+    mysql_exec(&replica.superuser_url("mysql"), &follow).await;
+    for _ in 0..200 {
+        let status = mysql_query_text(&replica.superuser_url("mysql"), "SHOW STATUS LIKE 'Slave_running'").await;
+        if status.first().is_some_and(|row| row[1].as_deref() == Some("ON")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(ids(&findings(&product, 65).await).contains("MG0403"));
 }
 
 fn product_url(server: &MariaDb, db: &MyDatabase) -> String {

@@ -220,6 +220,7 @@ fn argv(dir: &Path, port: u16, options: &[&str]) -> Vec<String> {
         "--innodb-flush-method=nosync",
         "--innodb-buffer-pool-size=64M",
         "--performance-schema=OFF",
+        "--innodb-print-all-deadlocks=ON",
         "--max-connections=300",
     ];
     argv.extend(settings.iter().chain(options).map(|s| (*s).to_owned()));

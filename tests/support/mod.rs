@@ -5,6 +5,7 @@
 
 #![allow(dead_code)] // each test binary uses a part
 
+pub mod applier;
 pub mod chinook;
 pub mod compare;
 pub mod live;
@@ -13,6 +14,7 @@ pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod product;
+pub mod shapes;
 pub mod sql;
 
 #[allow(unused_imports)]

@@ -3,27 +3,37 @@
 use super::Engine;
 use super::corpus::Class;
 
-/// An expression over column `v`.
+/// An expression over the column `{v}`.
 pub fn shown(engine: Engine, class: Class) -> &'static str {
     use Engine::{MariaDb, Postgres, Sqlite};
     match (engine, class) {
-        (Postgres, Class::Float) => "v::double precision::text",
-        (Postgres, Class::Text) => "encode(convert_to(v::text, 'UTF8'), 'hex')",
-        (Postgres, Class::Bytes) => "encode(v, 'hex')",
-        (Postgres, Class::Zoned) => "(v AT TIME ZONE 'UTC')::text",
-        (Postgres, Class::Bool) => "v::int::text",
-        (Postgres, _) => "v::text",
-        (MariaDb, Class::Float) => "CAST(CAST(v AS DOUBLE) AS CHAR)",
-        (MariaDb, Class::Int) => "CAST(v + 0 AS CHAR)",
-        (MariaDb, Class::Text) => "lower(hex(CONVERT(v USING utf8mb4)))",
-        (MariaDb, Class::Bytes) => "CASE WHEN v IS NOT NULL THEN lower(hex(v)) END",
-        (MariaDb, Class::Zoned) => "CAST(CONVERT_TZ(v, @@session.time_zone, '+00:00') AS CHAR)",
-        (MariaDb, Class::Shown) => "hex(v)",
-        (MariaDb, _) => "CAST(v AS CHAR)",
-        (Sqlite, Class::Float) => "printf('%!.17g', v)",
-        (Sqlite, Class::Text | Class::Bytes) => "CASE WHEN v IS NOT NULL THEN lower(hex(v)) END",
-        (Sqlite, Class::Shown) => "quote(v)",
-        (Sqlite, _) => "CAST(v AS TEXT)",
+        (Postgres, Class::Float) => "{v}::double precision::text",
+        (Postgres, Class::Text) => "encode(convert_to({v}::text, 'UTF8'), 'hex')",
+        (Postgres, Class::Bytes) => "encode({v}, 'hex')",
+        (Postgres, Class::Zoned) => "({v} AT TIME ZONE 'UTC')::text",
+        (Postgres, Class::Bool) => "{v}::int::text",
+        (Postgres, _) => "{v}::text",
+        (MariaDb, Class::Float) => "CAST(CAST({v} AS DOUBLE) AS CHAR)",
+        (MariaDb, Class::Int) => "CAST({v} + 0 AS CHAR)",
+        (MariaDb, Class::Text) => "lower(hex(CONVERT({v} USING utf8mb4)))",
+        (MariaDb, Class::Bytes) => "CASE WHEN {v} IS NOT NULL THEN lower(hex({v})) END",
+        (MariaDb, Class::Zoned) => "CAST(CONVERT_TZ({v}, @@session.time_zone, '+00:00') AS CHAR)",
+        (MariaDb, Class::Shown) => "hex({v})",
+        (MariaDb, _) => "CAST({v} AS CHAR)",
+        (Sqlite, Class::Float) => "printf('%!.17g', {v})",
+        (Sqlite, Class::Text | Class::Bytes) => "CASE WHEN {v} IS NOT NULL THEN lower(hex({v})) END",
+        (Sqlite, Class::Uuid) => "CASE typeof({v}) WHEN 'blob' THEN hex({v}) ELSE CAST({v} AS TEXT) END",
+        (Sqlite, Class::Shown) => "quote({v})",
+        (Sqlite, _) => "CAST({v} AS TEXT)",
+    }
+}
+
+/// How one value may be spelled in two ways, where a class has such values.
+pub fn form(class: Class) -> Option<&'static str> {
+    match class {
+        Class::Decimal => Some("as a number"),
+        Class::Uuid => Some("in one spelling"),
+        _ => None,
     }
 }
 
@@ -50,7 +60,7 @@ pub fn normal(class: Class, text: &str) -> String {
                 None => plain.to_owned(),
             }
         }
-        Class::Uuid => text.to_ascii_lowercase(),
+        Class::Uuid => text.to_ascii_lowercase().replace('-', ""),
         _ => text.to_owned(),
     }
 }
@@ -59,7 +69,8 @@ pub fn normal(class: Class, text: &str) -> String {
 pub fn literal(engine: Engine, class: Class, unit: &str) -> String {
     match (engine, class) {
         (Engine::Postgres, Class::Bytes) => format!("'\\x{unit}'"),
-        (Engine::Postgres, Class::Bool) => format!("({unit} = 1)"),
+        // Without a type: the column may be boolean or integer.
+        (Engine::Postgres, Class::Bool) => format!("'{unit}'"),
         (_, Class::Bytes) => format!("x'{unit}'"),
         (_, Class::Int | Class::Bool) => unit.to_owned(),
         (Engine::Sqlite, Class::Zoned) => format!("'{}+00:00'", unit.trim_end_matches("+00:00")),

@@ -99,7 +99,7 @@ fn foreign_keys_stay_among_made_tables_and_never_go_round() {
 
 #[test]
 fn long_names_are_cut_and_no_two_are_one() {
-    let long = "x".repeat(70);
+    let long = "x".repeat(60);
     let t = table(Postgres, "t_a", &format!("id int!;b int;{long} int"));
     let u = table(Postgres, "t", "id int!;a_b int");
     let plain =

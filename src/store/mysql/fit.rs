@@ -1,8 +1,8 @@
 //! What a column takes without changing it. Everything else is refused before the server could round, cut or pad it.
 
-use super::types::{charset, is_geometry};
+use super::types::is_geometry;
 use crate::error::{Error, Result};
-use crate::schema::{Column, Kind};
+use crate::schema::{CharSet, Column, Kind, Members};
 use crate::store::engine::Arg;
 use crate::store::text;
 use crate::value::{Decimal, Value};
@@ -21,21 +21,12 @@ pub struct Fit {
     padded: bool,
     /// The length of `binary(n)` and `varbinary(n)`.
     length: Option<usize>,
-    set: Set,
+    set: Option<CharSet>,
+    /// Of an enum or a set: anything else becomes a member in silence (`A`, `1`) or no member at all.
+    members: Option<Members>,
     /// Microseconds of the column's smallest step.
     step: i64,
     geometry: bool,
-}
-
-/// What a character set holds, as far as it is told from the outside.
-#[derive(Clone, Copy, PartialEq)]
-enum Set {
-    Unicode,
-    /// Up to U+FFFF.
-    Plane0,
-    Ascii,
-    /// cp1252, as MySQL's `latin1` is.
-    Latin1,
 }
 
 impl Fit {
@@ -47,18 +38,13 @@ impl Fit {
             _ => 1,
         };
         let is_binary = type_name.starts_with("binary") || type_name.starts_with("varbinary");
-        let set = match column.collation.as_deref().map(charset) {
-            Some("utf8" | "utf8mb3" | "ucs2") => Set::Plane0,
-            Some("ascii") => Set::Ascii,
-            Some("latin1") => Set::Latin1,
-            _ => Set::Unicode,
-        };
         Self {
             name: column.name.clone(),
             kind: column.kind.clone(),
             padded: type_name.starts_with("char") || type_name.starts_with("binary"),
             length: if is_binary { size.map(|n| n as usize).or(Some(1)) } else { None },
-            set,
+            set: column.collation.as_deref().and_then(CharSet::of_collation),
+            members: Members::of(&column.type_name),
             step,
             geometry: matches!(&column.kind, Kind::Opaque(name) if is_geometry(name)),
         }
@@ -124,21 +110,12 @@ impl Fit {
         {
             return Some("is too short for a text");
         }
-        let fits = match self.set {
-            Set::Unicode => true,
-            Set::Plane0 => t.chars().all(|c| c <= '\u{ffff}'),
-            Set::Ascii => t.is_ascii(),
-            Set::Latin1 => t.chars().all(is_latin1),
-        };
+        if self.members.as_ref().is_some_and(|members| !members.hold(t)) {
+            return Some("has a list of members in which this text is not, or not in this order or spelling");
+        }
+        let fits = self.set.is_none_or(|set| t.chars().all(|c| set.holds(c)));
         (!fits).then_some("has a character set that lacks a character of this text")
     }
-}
-
-fn is_latin1(c: char) -> bool {
-    c.is_ascii()
-        || ('\u{a0}'..='\u{ff}').contains(&c)
-        || "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ".contains(c)
-        || ['\u{81}', '\u{8d}', '\u{8f}', '\u{90}', '\u{9d}'].contains(&c)
 }
 
 fn decimal_misfit(d: &Decimal, precision: Option<u32>, scale: Option<u32>) -> Option<&'static str> {

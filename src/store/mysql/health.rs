@@ -8,7 +8,7 @@ use super::query::fetch;
 use super::{int, text};
 use crate::check;
 use crate::error::Result;
-use crate::finding::{Finding, Health, Rule, Violation};
+use crate::finding::{Finding, Health, Rule};
 use crate::mapping::Layout;
 use crate::schema::TableName;
 use crate::store::Side;
@@ -161,26 +161,6 @@ async fn of_table(conn: &mut MySqlConnection, name: &TableName, sql: &str) -> Re
         Rule { table: name.clone(), name: text(&row[0]), text: clause, columns: Some(read) }
     };
     Ok(rows.iter().map(rule).collect())
-}
-
-/// A condition that holds for values that would be refused. Sessions of ours read zero dates as they are.
-pub fn violates(x: &str, violation: &Violation) -> Option<String> {
-    match violation {
-        Violation::Nul => Some(format!("instr(CAST({x} AS BINARY), 0x00) > 0")),
-        Violation::NoDate => {
-            Some(format!("year({x}) = 0 OR month({x}) = 0 OR day({x}) = 0 OR day({x}) > day(last_day({x}))"))
-        }
-        // A zero date is another violation.
-        Violation::OutsideTime { low, high } if low.contains('-') => {
-            Some(format!("year({x}) > 0 AND ({x} < '{low}' OR {x} > '{high}')"))
-        }
-        Violation::OutsideTime { low, high } => Some(format!("{x} < '{low}' OR {x} > '{high}'")),
-        Violation::FinerThan { digits } => {
-            let step = 10_u32.pow(6 - u32::from(*digits).min(6));
-            Some(format!("microsecond({x}) % {step} <> 0"))
-        }
-        other => crate::store::count::standard(x, other),
-    }
 }
 
 #[cfg(test)]

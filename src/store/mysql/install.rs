@@ -1,7 +1,10 @@
 //! What the install role makes and takes away: control tables and their rights, tables, triggers.
 //!
 //! DDL commits by itself here, so each step may be found done. What waits for a lock on a table gives up after a second
-//! with `Retry`: meanwhile it would stall every other statement on that table.
+//! with `Retry`: meanwhile it would stall every other statement on that table. On tables that the application uses it
+//! waits only when it found no moment without ([`in_passing`]).
+
+use std::time::{Duration, Instant};
 
 use sqlx::mysql::MySqlConnection;
 
@@ -37,6 +40,28 @@ const OUR_FUNCTIONS: &str = "SELECT ROUTINE_NAME FROM information_schema.ROUTINE
     WHERE ROUTINE_SCHEMA = DATABASE() AND LEFT(ROUTINE_NAME, char_length(?)) = ? ORDER BY 1";
 const OUR_TRIGGERS: &str = "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS
     WHERE LEFT(TRIGGER_NAME, char_length(?)) = ? ORDER BY 1, 3, 2";
+
+/// How long a moment is looked for in which nobody holds a lock on the table, and how often.
+const LOOK_FOR: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// DDL on a table of the application. While it waits for its lock, a transaction that has read the table and now writes
+/// it makes a deadlock, and the server ends that by failing the *application* (1213, measured on MariaDB 10.11: DDL
+/// weighs more). So it is asked without waiting first (`lock_wait_timeout` of 0; MySQL knows none below a second).
+pub async fn in_passing(conn: &mut MySqlConnection, sql: &str) -> Result<()> {
+    script(conn, "SET SESSION lock_wait_timeout = 0").await?;
+    let begun = Instant::now();
+    let mut done = script(conn, sql).await;
+    while done.as_ref().is_err_and(Error::is_retry) && begun.elapsed() < LOOK_FOR {
+        tokio::time::sleep(LOOK_EVERY).await;
+        done = script(conn, sql).await;
+    }
+    script(conn, "SET SESSION lock_wait_timeout = 1").await?;
+    match done {
+        Err(e) if e.is_retry() => script(conn, sql).await,
+        done => done,
+    }
+}
 
 impl MySql {
     pub(super) async fn make_home(&self, migration: &str, grantee: &str) -> Result<()> {
@@ -130,7 +155,7 @@ impl MySql {
         let mut tx = self.open_install().await?;
         for row in ours(&mut tx, migration, OUR_TRIGGERS).await? {
             let trigger = format!("{}.{}", quote(&text(&row[0])), quote(&text(&row[1])));
-            script(&mut tx, format!("DROP TRIGGER IF EXISTS {trigger}"))
+            in_passing(&mut tx, &format!("DROP TRIGGER IF EXISTS {trigger}"))
                 .await
                 .context(format_args!("removing a trigger of table {}", text(&row[2])))?;
             said.push(format!("trigger {} of table {}", text(&row[1]), text(&row[2])));

@@ -12,6 +12,7 @@ mod bulk;
 mod capture;
 mod catalog;
 mod connect;
+mod count;
 mod define;
 mod errors;
 mod expression;
@@ -33,7 +34,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
 use super::engine::{Arg, Dml, Engine, Mode, Out, Statement};
 use super::{Role, Side, TableSize};
 use crate::error::{Context, Error, Result};
-use crate::finding::{Health, Violation};
+use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
@@ -216,6 +217,16 @@ impl Engine for MySql {
         query::script(tx, sql).await
     }
 
+    async fn mark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        let applier = self.control_name(migration, capture::APPLIER);
+        query::script(tx, format!("INSERT INTO {applier} (connection) VALUES (CONNECTION_ID())")).await
+    }
+
+    async fn unmark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        let applier = self.control_name(migration, capture::APPLIER);
+        query::script(tx, format!("DELETE FROM {applier} WHERE connection = CONNECTION_ID()")).await
+    }
+
     async fn check_deferred(&self, _tx: &mut Tx) -> Result<()> {
         // InnoDB defers nothing: each row is checked as it is written.
         Ok(())
@@ -335,7 +346,11 @@ impl Engine for MySql {
     }
 
     fn violates(&self, expression: &str, violation: &Violation) -> Option<String> {
-        health::violates(expression, violation)
+        count::violates(expression, violation)
+    }
+
+    fn folded(&self, expression: &str, alike: &Alike) -> String {
+        count::folded(expression, alike)
     }
 
     async fn create_home(&self, migration: &str, grantee: &str) -> Result<()> {

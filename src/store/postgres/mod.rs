@@ -7,6 +7,7 @@ mod bulk;
 mod capture;
 mod catalog;
 mod connect;
+mod count;
 mod define;
 mod errors;
 mod expression;
@@ -27,7 +28,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool};
 use super::engine::{Arg, Engine, Mode, Out, Statement};
 use super::{Role, Side, TableSize, holder};
 use crate::error::{Context, Error, Result};
-use crate::finding::{Health, Violation};
+use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
@@ -113,6 +114,7 @@ impl Engine for Postgres {
     const NAME: EngineName = EngineName::Postgres;
     const NOW_MS: &'static str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
     const INT: &'static str = "bigint";
+    const APPLIER_TABLE: bool = false;
     const TEXT: &'static str = "text";
     const BYTES: &'static str = "bytea";
 
@@ -170,6 +172,10 @@ impl Engine for Postgres {
 
     async fn release_savepoint(&self, tx: &mut Tx) -> Result<()> {
         query::script(tx, "RELEASE SAVEPOINT migrate").await
+    }
+
+    async fn mark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        query::script(tx, format!("SET LOCAL {} = {}", capture::APPLIER, name::literal(migration))).await
     }
 
     async fn check_deferred(&self, tx: &mut Tx) -> Result<()> {
@@ -287,21 +293,11 @@ impl Engine for Postgres {
     }
 
     fn violates(&self, expression: &str, violation: &Violation) -> Option<String> {
-        match violation {
-            Violation::NotFinite => Some(format!("{expression} = 'NaN'")),
-            // As text: before version 14 a numeric can't even be compared with an infinity.
-            Violation::Infinite => Some(format!("({expression})::text IN ('Infinity', '-Infinity')")),
-            Violation::Nul => None,
-            // A plain timestamp or date takes no notice of the zone. Infinities are beyond every bound.
-            Violation::OutsideTime { low, high } => {
-                Some(format!("{expression} < '{low}+00' OR {expression} > '{high}+00'"))
-            }
-            Violation::FinerThan { digits } => {
-                let step = 10_u32.pow(6 - u32::from(*digits).min(6));
-                Some(format!("extract(microseconds FROM {expression})::bigint % {step} <> 0"))
-            }
-            other => super::count::standard(expression, other),
-        }
+        count::violates(expression, violation)
+    }
+
+    fn folded(&self, expression: &str, alike: &Alike) -> String {
+        count::folded(expression, alike)
     }
 
     async fn end_sessions(&self, holder: &str) -> Result<()> {

@@ -10,9 +10,9 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use crate::check;
 use crate::error::Result;
-use crate::finding::{Finding, Health, Rule, Violation};
+use crate::finding::{Finding, Health, Rule};
 use crate::mapping::Layout;
-use crate::schema::{Kind, TableName};
+use crate::schema::TableName;
 use crate::store::Side;
 
 use super::catalog;
@@ -141,31 +141,6 @@ pub async fn limit_time(connection: &mut SqliteConnection, limit: Duration) -> s
         handle.set_progress_handler(STEPS, move || Instant::now() < until);
     }
     Ok(())
-}
-
-/// A condition that holds for values that would be refused, or can't be read as what their column declares.
-pub fn violates(x: &str, violation: &Violation) -> Option<String> {
-    let classes = match violation {
-        Violation::LongerThan(chars) => return Some(format!("length({x}) > {chars}")),
-        Violation::WholeDigits(digits) => return Some(format!("abs({x}) >= 1e{digits}")),
-        Violation::Infinite => return Some(format!("{x} IN (9e999, -9e999)")),
-        // Whatever the form and the offset; what it can't read as a time is not told.
-        Violation::OutsideTime { low, high } => {
-            return Some(format!("julianday({x}) < julianday('{low}') OR julianday({x}) > julianday('{high}')"));
-        }
-        Violation::OtherClass(kind) => match kind {
-            Kind::Int { .. } => "'integer'",
-            Kind::Bool => return Some(format!("{x} IS NOT NULL AND (typeof({x}) <> 'integer' OR {x} NOT IN (0, 1))")),
-            Kind::Float { .. } => "'integer', 'real'",
-            Kind::Decimal { .. } | Kind::Json => "'integer', 'real', 'text'",
-            Kind::Text { .. } | Kind::Date | Kind::Time | Kind::Timestamp | Kind::TimestampTz => "'text'",
-            Kind::Uuid => "'text', 'blob'",
-            Kind::Bytes => "'blob'",
-            Kind::Opaque(_) => return None,
-        },
-        other => return crate::store::count::standard(x, other),
-    };
-    Some(format!("typeof({x}) NOT IN ('null', {classes})"))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 mod capture;
 mod catalog;
 mod connection;
+mod count;
 mod deferred;
 mod define;
 mod dialect;
@@ -26,7 +27,7 @@ mod types;
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
-use crate::finding::{Health, Violation};
+use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
@@ -119,6 +120,15 @@ impl Engine for Sqlite {
 
     async fn release_savepoint(&self, tx: &mut Tx) -> Result<()> {
         tx.script("RELEASE migrate").await
+    }
+
+    async fn mark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        let applier = dialect::table(&capture::applier_name(migration));
+        tx.script(&format!("INSERT INTO {applier} (connection) VALUES (1)")).await
+    }
+
+    async fn unmark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        tx.script(&format!("DELETE FROM {}", dialect::table(&capture::applier_name(migration)))).await
     }
 
     async fn check_deferred(&self, tx: &mut Tx) -> Result<()> {
@@ -221,7 +231,11 @@ impl Engine for Sqlite {
     }
 
     fn violates(&self, expression: &str, violation: &Violation) -> Option<String> {
-        health::violates(expression, violation)
+        count::violates(expression, violation)
+    }
+
+    fn folded(&self, expression: &str, alike: &Alike) -> String {
+        count::folded(expression, alike)
     }
 
     async fn create_home(&self, migration: &str, _grantee: &str) -> Result<()> {
