@@ -256,8 +256,9 @@ fn of_parent(
     };
     let mut parents = resolved.layout.tables.iter().filter(leads_to);
     let parent = parents.next()?;
+    let is_free = |(own, _): &(&String, &String)| constant(map, own).is_none();
     // Of several each may have the row.
-    if parents.next().is_some() {
+    if parents.next().is_some() || !pairs.iter().any(is_free) {
         return None;
     }
     let travels =
