@@ -166,6 +166,8 @@ pub enum Compare {
     Range { range: Range, named: Option<Vec<Key>>, digest: Digest },
     /// Each row's key and hash, to name the keys that differ. `closed`: the target may look for extra rows in `range`.
     Rows { range: Range, closed: bool, rows: Vec<(Key, u128)> },
+    /// As `Rows`, of a table whose numbers may lie apart: the hash is of all other columns, and theirs are told.
+    Near { range: Range, closed: bool, rows: Vec<(Key, u128, Row)> },
     /// Count and sum of the hashes of *all* keys of the table, by [`bucket`] of the key's hash: no extra row can hide.
     KeySet { buckets: Vec<Digest> },
     /// All keys of some buckets of `of`, to name the extra and the missing ones.
@@ -228,6 +230,12 @@ pub enum Finding {
     Buckets(Vec<u32>),
     /// These keys differ (all of them, up to the cap; `more` counts the rest).
     Keys {
+        keys: Vec<(Key, Difference)>,
+        more: u64,
+    },
+    /// The answer to `Near`: so many rows are equal only by the plan's tolerances, and these keys differ.
+    Near {
+        near: u64,
         keys: Vec<(Key, Difference)>,
         more: u64,
     },

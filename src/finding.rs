@@ -136,6 +136,11 @@ pub enum Violation {
     Duplicate {
         by: Vec<Alike>,
     },
+    /// A row of another table of the plan, which goes to the same target, has the same values in its columns.
+    Twice {
+        other: TableId,
+        columns: Vec<usize>,
+    },
     /// No row of the parent, within the plan's filter, has these values in its columns.
     Orphan {
         parent: TableId,
@@ -180,7 +185,7 @@ impl Alike {
 impl Violation {
     /// Whether one row by itself decides it, so that all of a table's are counted in one pass.
     pub fn is_of_one_row(&self) -> bool {
-        !matches!(self, Self::Duplicate { .. } | Self::Orphan { .. })
+        !matches!(self, Self::Duplicate { .. } | Self::Twice { .. } | Self::Orphan { .. })
     }
 }
 

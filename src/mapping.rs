@@ -5,7 +5,7 @@
 
 use crate::entry::TableId;
 use crate::schema::{Column, EngineName, Kind, TableName};
-use crate::value::Value;
+use crate::value::{Decimal, Value};
 
 /// Where a wire column's value comes from at the source.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,8 +42,12 @@ pub struct TableMap {
     pub constants: Vec<(Column, Value)>,
     /// SQL of the source's engine; a row outside it does not exist for us.
     pub filter: Option<String>,
+    /// SQL of the target's engine; a row of the target outside it is not ours, and never touched.
+    pub owned: Option<String>,
     /// Both stores order these keys alike, so that the target may evaluate a range by itself.
     pub ordered_alike: bool,
+    /// Places in `columns`: how far the two sides' numbers may lie apart in a comparison.
+    pub tolerance: Vec<(usize, Decimal)>,
 }
 
 impl TableMap {
@@ -75,6 +79,20 @@ pub struct Layout {
 impl Layout {
     pub fn table(&self, id: TableId) -> Option<&TableMap> {
         self.tables.iter().find(|t| t.id == id)
+    }
+
+    /// A pair's source for people, no two alike.
+    pub fn source_label(&self, map: &TableMap) -> String {
+        match self.tables.iter().filter(|t| t.source == map.source).count() {
+            0 | 1 => map.source.to_string(),
+            _ => format!("{} -> {}", map.source, self.target_label(map)),
+        }
+    }
+
+    /// A pair's target for people: with its source where other pairs go there too.
+    pub fn target_label(&self, map: &TableMap) -> String {
+        let is_shared = self.tables.iter().filter(|t| t.target == map.target).count() > 1;
+        if is_shared { format!("{} ({})", map.target, map.source) } else { map.target.to_string() }
     }
 }
 

@@ -4,7 +4,11 @@
 //! value exactly when their canonical bytes are equal; a digest is taken over nothing else. `Debug` never shows a
 //! value's content, so that a row can't reach a log by accident.
 
+mod near;
+
 use std::fmt;
+
+pub use near::is_near;
 
 /// One value in wire form. Times are counted in microseconds, dates in days since 1970-01-01 (proleptic
 /// Gregorian); the extremes of their integers stand for the infinities, as in PostgreSQL.

@@ -139,7 +139,8 @@ mod on {
             rows_that_changed_places_are_found,
             a_range_is_compared_within_its_ends,
             a_page_ends_where_it_says,
-            a_look_up_answers_for_the_very_key;
+            a_look_up_answers_for_the_very_key,
+            pages_of_another_order_name_their_keys;
         control:
             what_is_confirmed_is_kept_for_a_while,
             a_new_generation_forgets_what_was_confirmed,

@@ -58,6 +58,8 @@ impl Place {
             .collect();
         let at = |name: &String| columns.iter().position(|c| c.origin == Origin::Column(name.clone())).unwrap();
         TableMap {
+            tolerance: vec![],
+            owned: None,
             id: TableId(id),
             key: source.primary_key.iter().map(at).collect(),
             source_key: source.primary_key.iter().map(|k| source.column(k).unwrap().clone()).collect(),

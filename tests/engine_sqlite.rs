@@ -1,6 +1,8 @@
 //! SQLite behind `Engine`: what its loose types mean, what its catalogue says, that no change escapes capture, and
 //! that a seal is exact while others write.
 
+mod support;
+
 #[path = "engine_sqlite/capture.rs"]
 mod capture;
 #[path = "engine_sqlite/catalog.rs"]

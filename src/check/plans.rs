@@ -66,9 +66,11 @@ catalogue! {
         "A column is mapped to one that the target's catalogue does not have."
         "Correct the name, skip the source's column, or add the column to the target.";
     SAME_TARGET "MG0114" "same-target" Error
-        "Two tables of the plan go to one target table"
-        "Each of them would remove the other's rows as rows that the source does not have."
-        "Give each its own target table.";
+        "Two tables of the plan go to one target table, and their rows could meet"
+        "Each of them would take the other's rows for rows that the source does not have. They may share a table only \
+         where a column of the target's key has another constant in each (and, of a collation that folds, one that it \
+         tells apart for sure): every statement is bounded by it, and no key of one is a key of the other."
+        "Give each its own target table, or `{ const: ... }` with different values in a column of the target's key.";
     LEFT_OVER "MG0115" "left-over" Error
         "A source column is neither mapped nor skipped"
         "Where the plan lists `columns`, a column that it forgets would stay behind without a word; that loss must be \
@@ -92,8 +94,9 @@ catalogue! {
         "Write it with immutable functions over columns of the row, such as lower(email).";
     FILTER "MG0119" "filter" Error
         "The filter of a table can't be used"
-        "A row is ours as long as `where` holds for it. That must depend on the row alone, or rows would enter and leave \
-         without being captured: no clock, no chance, no other table."
+        "A row of the source is ours as long as `where` holds for it, and one of the target as long as `owns` does. That \
+         must depend on the row alone, or rows would enter and leave without being captured: no clock, no chance, no \
+         other table."
         "Write an immutable condition over columns of the row, such as deleted_at IS NULL.";
     CONSTANT "MG0120" "constant" Error
         "A constant does not fit its column"
@@ -117,4 +120,21 @@ catalogue! {
         "Two types have no meaning for each other"
         "No conversion is defined between these types, and none is guessed."
         "Convert with an expression of the source, `{ sql: ... }`, or skip the column.";
+    ROLLBACK_LOSES "MG0125" "rollback-loses" Warning
+        "Rolling back would lose what a column of the source holds"
+        "After a cut over the target is the store that is written, and the source is kept current from it. A column that \
+         stays behind, or that only an expression reads, gets no value from there: rows that exist keep what they had, \
+         and new rows have none. A column by its name, and one by a cast that keeps every value, go back by themselves."
+        "Nothing, if it is meant; or say how it comes back, in SQL of the target: `reverse: { column: \"...\" }`.";
+    REVERSE "MG0126" "reverse" Error
+        "A reverse expression can't be used"
+        "`reverse` gives a source column back from one row of the target table. It must be an immutable expression of \
+         the target's engine over columns of that row, of a type that the source's column takes without loss. A key goes \
+         back by its name only: its values must stay one to one."
+        "Write it over the target's columns, with a cast where types differ; or leave it out, and the column is lost.";
+    TOLERANCE "MG0127" "tolerance" Error
+        "A tolerance can't be used"
+        "A tolerance says how far two numbers may lie apart and still count as equal when they are compared. It is for \
+         numbers that travel, and never for a key: another key is another row."
+        "Declare it for a column of numbers outside the key, by its name at the target.";
 }

@@ -220,10 +220,10 @@ pub struct Demo {
     /// How many write meanwhile
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub writers: u16,
-    /// The source's URL (postgres:// or sqlite:); SQLite in the demo's directory if left out
+    /// The source's URL (postgres://, mysql:// or sqlite:); SQLite in the demo's directory if left out
     #[arg(long, value_name = "URL", env = super::demo::SOURCE_VARIABLE, hide_env_values = true)]
     pub source: Option<String>,
-    /// The target's URL (postgres:// or sqlite:); SQLite in the demo's directory if left out
+    /// The target's URL (postgres://, mysql:// or sqlite:); SQLite in the demo's directory if left out
     #[arg(long, value_name = "URL", env = super::demo::TARGET_VARIABLE, hide_env_values = true)]
     pub target: Option<String>,
     /// NATS JetStream to go through; in process if left out

@@ -33,6 +33,9 @@ fn text(report: &PlanReport, plan: &str) -> String {
     )];
     lines.push(String::new());
     lines.push(tables(&report.tables));
+    lines.push(String::new());
+    lines.push("way back, in a rollback".to_owned());
+    lines.extend(report.tables.iter().map(|t| format!("  {}", escape(&way_back(t)))));
     for phase in &report.phases {
         lines.push(String::new());
         lines.push(format!("{}{}", escape(&phase.name), if phase.done { " (done)" } else { "" }));
@@ -53,6 +56,26 @@ fn text(report: &PlanReport, plan: &str) -> String {
         false => "there is nothing to do".to_owned(),
     });
     lines.join("\n")
+}
+
+/// `people: id, email by name; price by cast; mail given: lower(email); loses secret`.
+fn way_back(table: &PlannedTable) -> String {
+    let named = |how: &str, by: &str| -> Option<String> {
+        let own = table.rollback.iter().filter(|b| b.how == how && (by.is_empty() || b.by == by));
+        let names: Vec<&str> = own.map(|b| b.column.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let given = table.rollback.iter().filter(|b| b.how == "given").map(|b| format!("{} given: {}", b.column, b.by));
+    let parts: Vec<String> = [
+        named("derived", "rename").map(|names| format!("{names} by name")),
+        named("derived", "cast").map(|names| format!("{names} by cast")),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(given)
+    .chain(named("lost", "").map(|names| format!("loses {names}")))
+    .collect();
+    format!("{} <- {}: {}", table.source, table.target, parts.join("; "))
 }
 
 fn tables(tables: &[PlannedTable]) -> String {

@@ -41,10 +41,29 @@ fn text(report: &VerifyReport, args: &Verify, plan: &str) -> String {
 /// `84 digests at 12 positions, none differed`.
 pub fn verdict(report: &VerifyReport) -> String {
     let compared = format!("{} at {}", counted(report.digests, "digest"), counted(report.positions, "position"));
-    match report.mismatches {
+    let verdict = match report.mismatches {
         0 => format!("{compared}, none differed"),
         n => format!("{compared}, {} differed: {}", count(n), tables_that_differ(report)),
+    };
+    match tolerated(report) {
+        Some(tolerated) => format!("{verdict}; {tolerated}"),
+        None => verdict,
     }
+}
+
+/// `tolerated: contacts.price 0.001 (12 rows are equal only by that)`, for every table that declares any.
+fn tolerated(report: &VerifyReport) -> Option<String> {
+    let declared = report.tables.iter().filter(|t| !t.tolerances.is_empty());
+    let told = declared.map(|t| {
+        let columns: Vec<_> = t
+            .tolerances
+            .iter()
+            .map(|c| format!("{}.{} {}", escape(&t.target), escape(&c.column), escape(&c.tolerance)))
+            .collect();
+        format!("{} ({} equal only by that)", columns.join(", "), counted(t.within_tolerance, "row"))
+    });
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| format!("tolerated: {}", told.join(", ")))
 }
 
 fn tables_that_differ(report: &VerifyReport) -> String {

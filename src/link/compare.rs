@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::entry::{Difference, Finding, Position, Range, TableId, Verdict};
 use crate::event::{Event, Stage};
-use crate::mapping::Layout;
+use crate::mapping::{Layout, TableMap};
 use crate::store::{Task, TaskKind};
-use crate::value::{Key, Value};
+use crate::value::{Decimal, Key, Value};
 
 use super::Ends;
 
@@ -26,6 +26,10 @@ pub struct TableResult {
     pub rows: u64,
     pub digests: u64,
     pub differing: u64,
+    /// Rows that are equal only by the plan's tolerances.
+    pub near: u64,
+    /// By which it was compared: column and tolerance. Whoever asks may have another plan by now.
+    pub tolerances: Vec<(String, String)>,
 }
 
 /// What one pass found.
@@ -58,6 +62,8 @@ struct TableRun {
 
 pub struct Pass {
     tables: Vec<TableId>,
+    /// Those whose numbers may lie apart: a range of theirs that differs is judged row by row.
+    tolerant: BTreeMap<TableId, Vec<(String, String)>>,
     chunk_rows: u64,
     todo: VecDeque<TableRun>,
     follow_up: VecDeque<(TableId, TaskKind)>,
@@ -73,6 +79,7 @@ impl Pass {
         let tables: Vec<TableId> = layout.tables.iter().map(|t| t.id).collect();
         let mut pass = Self {
             tables,
+            tolerant: tolerances(layout),
             chunk_rows,
             todo: VecDeque::new(),
             follow_up: VecDeque::new(),
@@ -167,7 +174,7 @@ impl Pass {
         }
         match &verdict.finding {
             Finding::Differs { .. } => {
-                self.result.mismatches += 1;
+                self.result.mismatches += u64::from(!self.tolerant.contains_key(&task.table));
                 if let TaskKind::RangeAfter { after, .. } = task.what {
                     let range = Range { after, upto: end };
                     self.follow_up.push_back((task.table, TaskKind::Rows { range }));
@@ -181,6 +188,13 @@ impl Pass {
                 }
             }
             Finding::Keys { keys, more } => {
+                self.result.more += more;
+                keys.iter().for_each(|(key, difference)| self.name(task.table, key, *difference));
+            }
+            Finding::Near { near, keys, more } => {
+                table.near += near;
+                // What no tolerance explains is a difference, also one that is gone by now.
+                self.result.mismatches += u64::from(*near == 0 || !keys.is_empty());
                 self.result.more += more;
                 keys.iter().for_each(|(key, difference)| self.name(task.table, key, *difference));
             }
@@ -206,6 +220,9 @@ impl Pass {
 
     pub fn result(mut self) -> PassResult {
         self.result.positions = self.positions.len() as u64;
+        for (table, tolerances) in self.tolerant {
+            self.result.tables.entry(table).or_default().tolerances = tolerances;
+        }
         self.result
     }
 
@@ -214,10 +231,18 @@ impl Pass {
         for (id, table) in &self.result.tables {
             let Some(map) = ends.layout.table(*id) else { continue };
             let done = !self.todo.iter().any(|run| run.table == *id);
-            let (rows, name) = (table.rows, map.source.to_string());
+            let (rows, name) = (table.rows, ends.layout.source_label(map));
             ends.reporter.event(&Event::Table { table: name, stage: Stage::Verify, rows, rows_total: 0, done });
         }
     }
+}
+
+fn tolerances(layout: &Layout) -> BTreeMap<TableId, Vec<(String, String)>> {
+    let named = |t: &TableMap| {
+        let one = |(i, far): &(usize, Decimal)| (t.columns[*i].target.name.clone(), far.as_str().to_owned());
+        t.tolerance.iter().map(one).collect()
+    };
+    layout.tables.iter().filter(|t| !t.tolerance.is_empty()).map(|t| (t.id, named(t))).collect()
 }
 
 /// Enough buckets that one holds few keys, few enough that the set is small.
@@ -241,4 +266,86 @@ pub fn show_value(value: &Value) -> String {
         other => crate::store::text::render(other).unwrap_or_default(),
     };
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{Origin, WireColumn};
+    use crate::schema::{Column, Kind, TableName};
+
+    fn layout(tolerances: &[&[&str]]) -> Layout {
+        let column = |name: &str| Column {
+            name: name.into(),
+            kind: Kind::Int { bits: 64 },
+            type_name: "bigint".into(),
+            nullable: false,
+            has_default: false,
+            generated: false,
+            identity_always: false,
+            binary_order: true,
+            collation: None,
+        };
+        let wire = |name: &str| WireColumn {
+            origin: Origin::Column(name.into()),
+            source_kind: Kind::Int { bits: 64 },
+            wire: Kind::Int { bits: 64 },
+            target: column(name),
+        };
+        let table = |(i, tolerance): (usize, &&[&str])| TableMap {
+            id: TableId(i as u16 + 1),
+            source: TableName { schema: None, name: format!("t{i}") },
+            target: TableName { schema: None, name: format!("t{i}") },
+            columns: vec![wire("id"), wire("price")],
+            key: vec![0],
+            source_key: vec![column("id")],
+            target_unique: vec!["id".into()],
+            constants: vec![],
+            filter: None,
+            owned: None,
+            ordered_alike: true,
+            tolerance: tolerance.iter().filter_map(|t| Some((1, Decimal::parse(t)?))).collect(),
+        };
+        let tables = tolerances.iter().enumerate().map(table).collect();
+        Layout { migration: "m".into(), tables, backlog_limit: 1 }
+    }
+
+    /// Runs a pass to its end, with these findings for what is asked first and row by row.
+    fn passed(tolerance: &[&str], first: Finding, by_rows: Finding) -> PassResult {
+        let mut pass = Pass::new(&layout(&[tolerance]), 10);
+        while !pass.is_done() {
+            let tasks = pass.next_tasks();
+            let ends: Vec<_> = tasks.iter().map(|t| (t.id, None, 5)).collect();
+            pass.asked(&tasks, Some(Position(7)), &ends);
+            for task in tasks {
+                let finding = match task.what {
+                    TaskKind::RangeAfter { .. } => first.clone(),
+                    TaskKind::Rows { .. } => by_rows.clone(),
+                    _ => Finding::Equal,
+                };
+                pass.heard(&Verdict { position: Position(7), check: task.id, table: task.table, finding });
+            }
+        }
+        pass.result()
+    }
+
+    #[test]
+    fn only_what_a_tolerance_explains_is_equal() {
+        let (key, differs) = (Key(vec![Value::Int(1)]), Finding::Differs { target_rows: 5 });
+        let near = |near, keys: &[&Key]| Finding::Near {
+            near,
+            keys: keys.iter().map(|k| ((*k).clone(), Difference::Changed)).collect(),
+            more: 0,
+        };
+        let told = |r: &PassResult| (r.mismatches, r.tables[&TableId(1)].near, r.tables[&TableId(1)].differing);
+        let equal = passed(&["0.1"], differs.clone(), near(3, &[]));
+        assert_eq!(told(&equal), (0, 3, 0));
+        assert_eq!(equal.tables[&TableId(1)].tolerances, [("price".to_owned(), "0.1".to_owned())]);
+        assert_eq!(told(&passed(&["0.1"], differs.clone(), near(3, &[&key]))), (1, 3, 1));
+        // It differed, and nothing that is there now tells why.
+        assert_eq!(told(&passed(&["0.1"], differs.clone(), near(0, &[]))), (1, 0, 0));
+        let keys = Finding::Keys { keys: vec![(key, Difference::Changed)], more: 0 };
+        assert_eq!(told(&passed(&[], differs, keys)), (1, 0, 1));
+        assert_eq!(told(&passed(&["0.1"], Finding::Equal, near(9, &[]))), (0, 0, 0));
+    }
 }

@@ -14,6 +14,7 @@ use crate::entry::{Finding, Generation, Hash, Link, Mark, Position, Report, Tabl
 use crate::error::{Error, Result};
 use crate::event::{Event, Stage};
 use crate::log::codec;
+use crate::log::order::{self, Standing};
 use crate::store::{Lease, SealRequest, Sealed, Side, Work};
 use crate::task::Stop;
 use crate::transport::{Sender, Transport};
@@ -333,7 +334,8 @@ impl Relay {
         let Some(map) = self.ends.layout.table(table) else { return };
         let total = self.totals.iter().find(|(t, _)| *t == table).map_or(0, |(_, n)| *n).max(rows);
         let rows_total = if done { rows } else { total };
-        let event = Event::Table { table: map.source.to_string(), stage: Stage::Backfill, rows, rows_total, done };
+        let event =
+            Event::Table { table: self.ends.layout.source_label(map), stage: Stage::Backfill, rows, rows_total, done };
         self.ends.reporter.event(&event);
     }
 
@@ -365,10 +367,10 @@ impl Relay {
         if report.broken && report.epoch == self.lease.epoch {
             return Err(Error::retry("the target misses a part of the log"));
         }
-        let ours = report.epoch == self.lease.epoch && report.mark.generation == self.head.generation;
-        let position = if ours { report.mark.position } else { Position(0) };
-        self.sender.confirmed(report.epoch, position).await?;
-        if !ours {
+        let reported = Standing { mark: report.mark, epoch: report.epoch };
+        let confirmed = order::confirmed(self.lease.epoch, self.head.generation, &reported);
+        self.sender.confirmed(report.epoch, confirmed.unwrap_or_default()).await?;
+        if confirmed.is_none() {
             return Ok(());
         }
         self.state.lag_ms = report.lag_ms;

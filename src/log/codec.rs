@@ -92,6 +92,11 @@ mod tests {
             Compare::Range { range: range.clone(), named: None, digest },
             Compare::Range { range: range.clone(), named: Some(vec![key(2), key(3)]), digest },
             Compare::Rows { range: range.clone(), closed: true, rows: vec![(key(4), 5)] },
+            Compare::Near {
+                range: range.clone(),
+                closed: false,
+                rows: vec![(key(4), 5, vec![Value::Int(3), Value::Null])],
+            },
             Compare::KeySet { buckets: vec![digest, Digest::default()] },
             Compare::Keys { of: 16, buckets: vec![3, 4], keys: vec![key(9)] },
         ];
@@ -139,6 +144,7 @@ mod tests {
             Finding::Buckets(vec![1, 2]),
             Finding::Keys { keys: vec![(key(1), Difference::Extra)], more: 3 },
             Finding::Returned(vec![key(5)]),
+            Finding::Near { near: 7, keys: vec![(key(2), Difference::Changed)], more: 1 },
         ];
         let verdicts =
             findings.into_iter().map(|finding| Verdict { position: Position(8), check: 1, table: TableId(1), finding });

@@ -4,7 +4,7 @@
 //! epoch not below the one recorded. Everything else is skipped (it is known) or means that the relay must begin
 //! again from where we stand.
 
-use crate::entry::{Control, Epoch, Header, Mark, Refs};
+use crate::entry::{Control, Epoch, Generation, Header, Mark, Position, Refs};
 
 /// Where the target stands, as its checkpoint row has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +49,12 @@ pub fn judge(standing: &Standing, header: &Header, refs: &Refs) -> Arrival {
     }
 }
 
+/// How far a report confirms what a relay of this epoch and generation has sealed; `None` where it is of another one: a
+/// position says nothing without its generation, and what an older relay was told is no answer to us.
+pub fn confirmed(epoch: Epoch, generation: Generation, reported: &Standing) -> Option<Position> {
+    (reported.epoch == epoch && reported.mark.generation == generation).then_some(reported.mark.position)
+}
+
 /// What a relay that holds the lease does about the target's standing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
@@ -74,7 +80,7 @@ pub fn course(head: &Mark, target: &Mark, known: bool) -> Course {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Generation, Hash, Link, Position};
+    use crate::entry::{Hash, Link};
     use proptest::prelude::*;
 
     fn header(generation: u64, position: u64, epoch: u64, prev: u8) -> Header {
@@ -109,6 +115,16 @@ mod tests {
         assert_eq!(judge(&at, &header(1, 6, 1, 5), &DATA), Arrival::Skip, "zombie");
         assert_eq!(judge(&at, &header(1, 5, 2, 4), &DATA), Arrival::Skip, "repeat");
         assert_eq!(judge(&at, &header(2, 1, 2, 0), &DATA), Arrival::Break, "a generation begins with open");
+    }
+
+    #[test]
+    fn a_report_confirms_only_what_this_relay_sealed() {
+        let says = |generation, epoch| confirmed(Epoch(7), Generation(2), &standing(generation, 50, 5, epoch));
+        assert_eq!(says(2, 7), Some(Position(50)));
+        assert_eq!(says(1, 7), None, "fifty entries of the generation before");
+        assert_eq!(says(3, 7), None);
+        assert_eq!(says(2, 6), None, "told to the relay before");
+        assert_eq!(says(2, 8), None, "told to the relay after us");
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::link::compare::{PassResult, TableResult, show_key, show_value};
 use crate::log::codec;
 use crate::mapping::{Layout, TableMap};
 use crate::store::Side;
-use crate::value::{Key, Row};
+use crate::value::{Key, Row, is_near};
 
-use super::report::{DifferenceLine, VerifiedTable, VerifyReport};
+use super::report::{DifferenceLine, Tolerance, VerifiedTable, VerifyReport};
 use super::session::Session;
 use super::survey::Survey;
 
@@ -26,9 +26,13 @@ pub fn write(result: &PassResult) -> String {
         codec::write_key(&mut bytes, key);
         bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()
     };
-    let tables: Vec<Json> = (result.tables.iter())
-        .map(|(id, t)| json!({ "table": id.0, "rows": t.rows, "digests": t.digests, "differing": t.differing }))
-        .collect();
+    let table = |(id, t): (&TableId, &TableResult)| {
+        json!({
+            "table": id.0, "rows": t.rows, "digests": t.digests, "differing": t.differing, "near": t.near,
+            "tolerances": t.tolerances,
+        })
+    };
+    let tables: Vec<Json> = result.tables.iter().map(table).collect();
     let differences: Vec<Json> =
         result.differences.iter().map(|(table, key, what)| json!([table.0, hex(key), what.name()])).collect();
     json!({
@@ -58,6 +62,8 @@ pub fn read(text: &str) -> Result<PassResult> {
             rows: number(&t["rows"])?,
             digests: number(&t["digests"])?,
             differing: number(&t["differing"])?,
+            near: number(&t["near"])?,
+            tolerances: serde_json::from_value(t["tolerances"].clone()).map_err(|_| bad())?,
         };
         result.tables.insert(TableId(number(&t["table"])? as u16), table);
     }
@@ -108,6 +114,12 @@ impl Session {
                 rows: t.rows,
                 digests: t.digests,
                 differing: t.differing,
+                within_tolerance: t.near,
+                tolerances: t
+                    .tolerances
+                    .into_iter()
+                    .map(|(column, tolerance)| Tolerance { column, tolerance })
+                    .collect(),
             });
         }
         for (i, (table, key, what)) in result.differences.iter().enumerate() {
@@ -120,7 +132,7 @@ impl Session {
             let names = map.target_key().map(|c| c.target.name.as_str()).collect::<Vec<_>>().join(", ");
             let key = format!("{names} = {}", show_key(key, reveal));
             report.differences.push(DifferenceLine {
-                table: map.target.to_string(),
+                table: layout.target_label(map),
                 key,
                 what: what.name().into(),
                 columns,
@@ -138,12 +150,18 @@ impl Session {
     }
 }
 
+pub(super) fn tolerances(map: &TableMap) -> Vec<Tolerance> {
+    let column = |i: usize| map.columns[i].target.name.clone();
+    map.tolerance.iter().map(|(i, t)| Tolerance { column: column(*i), tolerance: t.as_str().to_owned() }).collect()
+}
+
 fn differing(map: &TableMap, source: &Row, target: &Row, reveal: bool) -> Vec<String> {
     let canonical = |v: &crate::value::Value| Key(vec![v.clone()]).canonical();
-    let pairs = map.columns.iter().zip(source.iter().zip(target));
-    let changed = pairs.filter(|(_, (s, t))| canonical(s) != canonical(t));
+    let pairs = map.columns.iter().zip(source.iter().zip(target)).enumerate();
+    let is_within = |i: usize, s, t| map.tolerance.iter().any(|(at, far)| *at == i && is_near(s, t, far));
+    let changed = pairs.filter(|(i, (_, (s, t)))| canonical(s) != canonical(t) && !is_within(*i, s, t));
     changed
-        .map(|(column, (s, t))| {
+        .map(|(_, (column, (s, t)))| {
             let name = &column.target.name;
             if reveal {
                 format!("{name}: {} -> {}", show_value(s), show_value(t))
@@ -163,7 +181,16 @@ mod tests {
     fn a_result_survives_the_way_to_another_process() {
         let key = |i| Key(vec![Value::Int(i), Value::Text("ä\"\n".into())]);
         let mut result = PassResult { digests: 4, positions: 3, mismatches: 2, more: 1, ..PassResult::default() };
-        result.tables.insert(TableId(7), TableResult { rows: 5, digests: 2, differing: 1 });
+        result.tables.insert(
+            TableId(7),
+            TableResult {
+                rows: 5,
+                digests: 2,
+                differing: 1,
+                near: 4,
+                tolerances: vec![("price".into(), "0.1".into())],
+            },
+        );
         result.differences = vec![
             (TableId(7), key(1), Difference::Missing),
             (TableId(7), key(2), Difference::Extra),

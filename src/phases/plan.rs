@@ -1,12 +1,14 @@
 //! `migrate plan`: looks at everything that `apply` will meet, changes nothing, and says what would be done.
 
+use crate::entry::TableId;
 use crate::error::Result;
-use crate::plan::{Facts, Problem};
+use crate::plan::{Back, Facts, How, Problem};
 use crate::schema::TableName;
 use crate::store::TableSize;
 
+use super::outcome;
 use super::preflight::Preflight;
-use super::report::{PlanReport, PlannedPhase, PlannedTable};
+use super::report::{PlanReport, PlannedBack, PlannedPhase, PlannedTable, Tolerance};
 use super::session::Session;
 use super::survey::Survey;
 
@@ -30,14 +32,7 @@ impl Session {
             let steps = additions.iter().map(|a| format!("{a}, after the backfill")).collect();
             phases.push(PlannedPhase { name: "indexes".into(), steps, done: false });
         }
-        phases.push(PlannedPhase {
-            name: "verify".into(),
-            steps: vec![format!(
-                "every range of {} tables by digest at one position on both sides, then each table's whole key set",
-                tables.len()
-            )],
-            done: done && verified,
-        });
+        phases.push(PlannedPhase { name: "verify".into(), steps: verify_steps(&tables), done: done && verified });
         let mut told: Vec<_> = warnings.iter().map(|p| (p.line(), p.hint.clone())).collect();
         told.extend(survey.resolved.left_out.iter().map(|text| (text.clone(), None)));
         Ok(PlanReport {
@@ -83,6 +78,8 @@ impl Session {
                 chunks_estimate: self.chunks(&size),
                 time_estimate_ms: size.rows * 1000 / ROWS_PER_S,
                 create: is_made(survey, &map.target),
+                rollback: rollback(survey, map.id),
+                tolerances: outcome::tolerances(map),
             });
         }
         Ok(tables)
@@ -104,6 +101,33 @@ impl Session {
         });
         PlannedPhase { name: "dual-write".into(), steps, done }
     }
+}
+
+fn verify_steps(tables: &[PlannedTable]) -> Vec<String> {
+    let mut steps = vec![format!(
+        "every range of {} tables by digest at one position on both sides, then each table's whole key set",
+        tables.len()
+    )];
+    for table in tables {
+        let tolerated =
+            |t: &Tolerance| format!("\"{}\" of \"{}\" may lie apart by {}", t.column, table.target, t.tolerance);
+        steps.extend(table.tolerances.iter().map(tolerated));
+    }
+    steps
+}
+
+fn rollback(survey: &Survey, table: TableId) -> Vec<PlannedBack> {
+    let backs = survey.resolved.backs.iter().find(|(id, _)| *id == table);
+    let planned = |back: &Back| {
+        let (how, by, from) = match &back.how {
+            How::Name(from) => ("derived", "rename".to_owned(), Some(from.clone())),
+            How::Cast(from, _) => ("derived", "cast".to_owned(), Some(from.clone())),
+            How::Given(sql) => ("given", sql.clone(), None),
+            How::Lost(why) => ("lost", why.clone(), None),
+        };
+        PlannedBack { column: back.column.clone(), how: how.to_owned(), by, from }
+    };
+    backs.iter().flat_map(|(_, backs)| backs).map(planned).collect()
 }
 
 fn is_made(survey: &Survey, target: &TableName) -> bool {

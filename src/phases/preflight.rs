@@ -114,8 +114,8 @@ impl Session {
         names: &Layout,
         resolved: &plan::Resolved,
     ) -> Result<(Vec<Problem>, Option<u64>)> {
-        let source = self.source.health(Side::Source, names).await.context("the source")?;
-        let target = self.target.health(Side::Target, names).await.context("the target")?;
+        let source = told_once(self.source.health(Side::Source, names).await.context("the source")?);
+        let target = told_once(self.target.health(Side::Target, names).await.context("the target")?);
         let mut problems = Vec::new();
         for (side, health) in [(Side::Source, &source), (Side::Target, &target)] {
             problems.extend(health.found.iter().map(|finding| self.placed(names, side, finding.clone())));
@@ -229,6 +229,23 @@ impl Session {
             Err(e) => Err(e),
         }
     }
+}
+
+/// A table that stands in several pairs is looked at for each.
+fn told_once(mut health: Health) -> Health {
+    let (mut found, mut rules) = (Vec::new(), Vec::new());
+    for finding in health.found {
+        if !found.contains(&finding) {
+            found.push(finding);
+        }
+    }
+    for rule in health.rules {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    (health.found, health.rules) = (found, rules);
+    health
 }
 
 fn broker_finding(e: &Error) -> Finding {

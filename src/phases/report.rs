@@ -42,6 +42,21 @@ pub struct PlannedTable {
     pub chunks_estimate: u64,
     pub time_estimate_ms: u64,
     pub create: bool,
+    /// How each source column would come back.
+    pub rollback: Vec<PlannedBack>,
+    pub tolerances: Vec<Tolerance>,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct PlannedBack {
+    /// Of the source.
+    pub column: String,
+    /// `derived`, `given` or `lost`.
+    pub how: String,
+    /// `rename`, `cast`, the SQL that is given, or why it is lost.
+    pub by: String,
+    /// The target's column from which it is derived.
+    pub from: Option<String>,
 }
 
 /// `migrate grants`.
@@ -112,6 +127,16 @@ pub struct VerifiedTable {
     pub rows: u64,
     pub digests: u64,
     pub differing: u64,
+    /// Rows that are equal only by these tolerances.
+    pub within_tolerance: u64,
+    pub tolerances: Vec<Tolerance>,
+}
+
+/// How far a column's numbers may lie apart, as the plan declares.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct Tolerance {
+    pub column: String,
+    pub tolerance: String,
 }
 
 #[derive(Debug, Clone, Serialize, Default)]

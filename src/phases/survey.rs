@@ -49,8 +49,19 @@ impl Session {
                 expressions.insert((wanted.from, wanted.sql), kind);
             }
         }
+        let mut reverses = BTreeMap::new();
+        for wanted in plan::wanted_reverses(plan) {
+            let table = named(self.target.engine(), &wanted.from);
+            if target.get(&table).is_some_and(|t| !t.columns.is_empty()) {
+                let kind = match self.target.expression(&table, &wanted.sql, wanted.is_filter).await {
+                    Err(e) if e.kind == Kind::Gate => Err(e.message().to_owned()),
+                    other => other?,
+                };
+                reverses.insert((wanted.from, wanted.sql), kind);
+            }
+        }
         let (source_engine, target_engine) = (self.source.engine(), self.target.engine());
-        Ok(Facts { source_engine, target_engine, source, target, expressions })
+        Ok(Facts { source_engine, target_engine, source, target, expressions, reverses })
     }
 
     /// The plan joined with what the stores say now, or all its problems.

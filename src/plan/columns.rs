@@ -51,6 +51,7 @@ fn assignments(pair: &Pair) -> Vec<ColumnPlan> {
         target: At { value: column.name.clone(), span: to.span, shown: to.shown.clone() },
         source: At { value: ColumnSource::Column(column.name.clone()), span: from.span, shown: from.shown.clone() },
         accept_lossy: false,
+        reverse: None,
     };
     pair.source.columns.iter().filter(|c| !skipped(&c.name)).map(same).collect()
 }
@@ -139,18 +140,27 @@ struct Read<'a> {
 fn source_of<'a>(pair: &Pair<'a>, column: &ColumnPlan, notes: &mut Notes) -> Option<Read<'a>> {
     match &column.source.value {
         ColumnSource::Column(name) => {
-            let Some(found) = pair.source.column(name) else {
-                let hint = did_you_mean(name, names(pair.source))
-                    .unwrap_or_else(|| format!("its columns: {}", names(pair.source).collect::<Vec<_>>().join(", ")));
-                notes.at(
-                    &check::SOURCE_COLUMN,
-                    &column.source,
-                    format!("\"{}\" has no column \"{}\"", pair.source.name, column.source.shown),
-                    hint,
-                );
-                return None;
-            };
+            let found = named(pair, column, name, notes)?;
             Some(Read { origin: Origin::Column(name.clone()), kind: Some(found.kind.clone()), column: Some(found) })
+        }
+        ColumnSource::Cast { column: name, to } => {
+            named(pair, column, name, notes)?;
+            // SQLite takes any word for a type.
+            if pair.facts.source_engine == EngineName::Sqlite && affinity(to).is_none() && !is_numeric(to) {
+                let message = format!("\"{name}\" can't be cast to {to}: SQLite has no such class of values");
+                notes.at(&check::EXPRESSION, &column.source, message, "INTEGER, REAL, NUMERIC, TEXT or BLOB");
+                return None;
+            }
+            let sql = column.source.expression(pair.facts.source_engine)?;
+            match pair.expression(&sql) {
+                Ok(kind) => Some(Read { origin: Origin::Sql(sql), kind: kind.or_else(|| affinity(to)), column: None }),
+                Err(why) => {
+                    let message = format!("\"{name}\" can't be cast to {to}: {why}");
+                    let hint = "a type into which the source converts by the row alone; or sql: with an expression";
+                    notes.at(&check::EXPRESSION, &column.source, message, hint);
+                    None
+                }
+            }
         }
         ColumnSource::Sql(sql) => match pair.expression(sql) {
             Ok(kind) => Some(Read { origin: Origin::Sql(sql.clone()), kind, column: None }),
@@ -160,6 +170,38 @@ fn source_of<'a>(pair: &Pair<'a>, column: &ColumnPlan, notes: &mut Notes) -> Opt
             }
         },
         ColumnSource::Const(_) => None,
+    }
+}
+
+fn named<'a>(pair: &Pair<'a>, column: &ColumnPlan, name: &str, notes: &mut Notes) -> Option<&'a Column> {
+    let found = pair.source.column(name);
+    if found.is_none() {
+        let hint = did_you_mean(name, names(pair.source))
+            .unwrap_or_else(|| format!("its columns: {}", names(pair.source).collect::<Vec<_>>().join(", ")));
+        let message = format!("\"{}\" has no column \"{}\"", pair.source.name, column.source.shown);
+        notes.at(&check::SOURCE_COLUMN, &column.source, message, hint);
+    }
+    found
+}
+
+fn is_numeric(to: &str) -> bool {
+    ["NUMERIC", "DECIMAL"].iter().any(|word| to.to_ascii_uppercase().starts_with(word))
+}
+
+/// What a cast of SQLite's gives, where its type's name says so.
+fn affinity(to: &str) -> Option<Kind> {
+    let to = to.to_ascii_uppercase();
+    let has = |words: &[&str]| words.iter().any(|w| to.contains(w));
+    if has(&["INT"]) {
+        Some(Kind::Int { bits: 64 })
+    } else if has(&["CHAR", "CLOB", "TEXT"]) {
+        Some(Kind::Text { max_chars: None })
+    } else if has(&["BLOB"]) {
+        Some(Kind::Bytes)
+    } else if has(&["REAL", "FLOA", "DOUB"]) {
+        Some(Kind::Float { bits: 64 })
+    } else {
+        None
     }
 }
 
@@ -209,6 +251,9 @@ fn wire(
         Err(Misfit::Lossy(why)) => {
             let accepted = match &column.source.value {
                 ColumnSource::Sql(_) => format!("{{ sql: …, accept: lossy }} for {}", target.name),
+                ColumnSource::Cast { column, to } => {
+                    format!("{}: {{ from: {column}, cast: \"{to}\", accept: lossy }}", target.name)
+                }
                 _ => format!("{}: {{ from: {}, accept: lossy }}", target.name, origin_name(column)),
             };
             let message = format!("\"{}\" would lose values in {}: {why}", origin_name(column), target.type_name);
@@ -233,7 +278,7 @@ pub(super) fn by_affinity(to: EngineName, source: &Kind, target: &Column) -> Kin
 
 fn origin_name(column: &ColumnPlan) -> &str {
     match &column.source.value {
-        ColumnSource::Column(name) => name,
+        ColumnSource::Column(name) | ColumnSource::Cast { column: name, .. } => name,
         _ => &column.source.shown,
     }
 }
@@ -286,8 +331,12 @@ fn check_sources(pair: &Pair, columns: &Columns, notes: &mut Notes) {
         })
         .collect();
     let filter = pair.plan.filter.as_ref().map(|f| f.value.as_str());
+    let is_cast = |name: &str| {
+        plan.iter().any(|c| matches!(&c.source.value, ColumnSource::Cast { column, .. } if column == name))
+    };
     for name in names(pair.source) {
         let used = columns.renamed.contains(name)
+            || is_cast(name)
             || pair.plan.skip.iter().any(|s| s.value == name)
             || expressions.iter().copied().chain(filter).any(|sql| has_word(sql, name));
         if !used {
@@ -304,7 +353,7 @@ fn check_sources(pair: &Pair, columns: &Columns, notes: &mut Notes) {
 }
 
 /// Whether a name occurs as a word of an expression. SQL folds case, so any case counts.
-fn has_word(sql: &str, name: &str) -> bool {
+pub(super) fn has_word(sql: &str, name: &str) -> bool {
     let (sql, name) = (sql.to_lowercase(), name.to_lowercase());
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
     sql.match_indices(&name).any(|(at, found)| {

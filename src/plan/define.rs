@@ -20,6 +20,13 @@ pub fn define(plan: &Plan, resolved: &mut Resolved, facts: &Facts, definitions: 
     let mut making = Making { plan, facts, layout, definitions, warnings, names: HashSet::new(), additions };
     for new in create.iter_mut() {
         let Some((map, definition)) = making.of(&new.name) else { continue };
+        if making.is_shared(&new.name) {
+            making.warn(format!(
+                "\"{}\" is filled from several tables: it gets its columns and its key, whatever else it needs is yours to add",
+                new.name
+            ));
+            continue;
+        }
         making.defaults(new, map, definition);
         making.numbers(new, map, definition);
         making.indexes(new, map, definition);
@@ -44,6 +51,10 @@ impl<'a> Making<'a> {
     fn of(&self, target: &TableName) -> Option<(&'a TableMap, &'a Definition)> {
         let map = self.layout.tables.iter().find(|m| m.target == *target)?;
         Some((map, self.definitions.get(&map.source)?))
+    }
+
+    fn is_shared(&self, target: &TableName) -> bool {
+        self.layout.tables.iter().filter(|m| m.target == *target).count() > 1
     }
 
     fn warn(&mut self, text: String) {
@@ -134,7 +145,7 @@ impl<'a> Making<'a> {
     fn foreign_keys(&mut self, create: &[NewTable]) -> Vec<(usize, ForeignKey)> {
         let mut found = Vec::new();
         for (at, new) in create.iter().enumerate() {
-            let Some((map, definition)) = self.of(&new.name) else { continue };
+            let Some((map, definition)) = self.of(&new.name).filter(|_| !self.is_shared(&new.name)) else { continue };
             for key in &definition.foreign_keys {
                 match self.translated(create, map, key) {
                     Ok(translated) => {
@@ -157,8 +168,11 @@ impl<'a> Making<'a> {
     }
 
     fn translated(&self, create: &[NewTable], map: &TableMap, key: &ForeignKey) -> Result<ForeignKey, String> {
-        let parent = self.layout.tables.iter().find(|m| m.source == key.references);
-        let parent = parent.ok_or("that table is not in the plan")?;
+        let mut parents = self.layout.tables.iter().filter(|m| m.source == key.references);
+        let parent = parents.next().ok_or("that table is not in the plan")?;
+        if parents.next().is_some() {
+            return Err("its rows go to several tables".to_owned());
+        }
         if parent.filter.is_some() {
             return Err("a filter may leave out the row that it refers to".to_owned());
         }

@@ -41,6 +41,9 @@ fn render_table(out: &mut Render, table: &TableMap) {
         out.bytes(&bytes);
     }
     out.option(table.filter.as_deref());
+    if let Some(owned) = &table.owned {
+        out.pair("owns", owned);
+    }
 }
 
 /// As far as it decides about a value's form: bounds only decide what is refused.
@@ -76,6 +79,10 @@ pub fn plan_hash(plan: &Plan) -> Hash {
             out.text(if column.accept_lossy { "lossy" } else { "" });
             match &column.source.value {
                 ColumnSource::Column(name) => out.pair("column", name),
+                ColumnSource::Cast { column, to } => {
+                    out.pair("cast", column);
+                    out.text(to);
+                }
                 ColumnSource::Sql(sql) => out.pair("sql", sql),
                 ColumnSource::Const(value) => {
                     out.pair("const", super::consts::text_of(value, &column.source.shown));
@@ -86,6 +93,18 @@ pub fn plan_hash(plan: &Plan) -> Hash {
         out.count(table.skip.len());
         table.skip.iter().for_each(|name| out.text(name));
         out.option(table.filter.as_ref().map(|f| f.as_str()));
+        if let Some(owned) = &table.owned {
+            out.pair("owns", owned);
+        }
+        let own = table.columns.iter().flat_map(|c| c.iter());
+        for (name, sql) in own.filter_map(|c| Some((&c.target, c.reverse.as_ref()?))) {
+            out.text("reverse of");
+            out.pair(name, sql);
+        }
+        for (name, sql) in &table.reverse {
+            out.text("reverse");
+            out.pair(name, sql);
+        }
     }
     out.hash()
 }

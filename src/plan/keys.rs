@@ -166,7 +166,10 @@ fn can_be_key(kind: &Kind) -> bool {
 /// At the target, the same columns and perhaps constants are a key: one row there for each of ours, and none else.
 fn target_index(pair: &Pair, wire: &[usize], columns: &Columns, notes: &mut Notes) -> Option<Vec<String>> {
     let key: Vec<_> = wire.iter().map(|&i| columns.wire[i].target.name.clone()).collect();
-    let Some(table) = pair.target else { return Some(key) };
+    let Some(table) = pair.target else {
+        let constants = columns.constants.iter().filter(|_| pair.is_shared).map(|(c, _)| c.name.clone());
+        return Some(constants.chain(key).collect());
+    };
     let constant = |name: &String| columns.constants.iter().any(|(c, _)| c.name == *name);
     let serves = |index: &[String]| {
         key.iter().all(|k| index.contains(k))

@@ -5,6 +5,7 @@
 //! everything else works, or again into all problems. Both are pure but for reading the file; nothing here ever
 //! shows a password or what a variable was replaced by.
 
+mod back;
 mod bounds;
 mod columns;
 mod consts;
@@ -24,10 +25,12 @@ mod read;
 mod resolve;
 mod rules;
 mod secret;
+mod shared;
 mod suggest;
 mod suspects;
 mod tables;
 mod texts;
+mod tolerance;
 mod tree;
 
 #[cfg(test)]
@@ -35,6 +38,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use back::{Back, How, wanted_reverses};
 pub use define::define;
 pub use derive::type_name;
 pub use family::examine_family;

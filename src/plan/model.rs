@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::problem::{Span, Text};
 use super::secret::Secret;
 use crate::schema::EngineName;
+use crate::value::Decimal;
 
 /// A value, its place in the plan, and its text before substitution.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +117,12 @@ pub struct TablePlan {
     pub skip: Vec<At<String>>,
     /// The key `where`: SQL of the source's engine.
     pub filter: Option<At<String>>,
+    /// The key `owns`: SQL of the target's engine that tells which of its rows are ours.
+    pub owned: Option<At<String>>,
+    /// What a source column gets on the way back: the column, and SQL of the target's engine.
+    pub reverse: Vec<(At<String>, At<String>)>,
+    /// By target column: how far values may lie apart and still count as equal.
+    pub tolerance: Vec<(At<String>, At<Decimal>)>,
 }
 
 impl TablePlan {
@@ -131,12 +138,34 @@ pub struct ColumnPlan {
     pub source: At<ColumnSource>,
     /// The plan accepts that values change on their way.
     pub accept_lossy: bool,
+    /// SQL of the target's engine that gives the one source column back.
+    pub reverse: Option<At<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ColumnSource {
     Column(String),
+    /// A column, converted by the source into a type of its own.
+    Cast {
+        column: String,
+        to: String,
+    },
     Sql(String),
     /// A scalar as YAML types it; text where a variable was replaced.
     Const(serde_yaml::Value),
+}
+
+impl ColumnSource {
+    /// What the source computes, in its own SQL; `None` for a plain column and for a constant.
+    pub fn expression(&self, engine: EngineName) -> Option<String> {
+        match self {
+            Self::Sql(sql) => Some(sql.clone()),
+            Self::Cast { column, to } => {
+                let quote = if engine == EngineName::MySql { '`' } else { '"' };
+                let doubled = column.replace(quote, &format!("{quote}{quote}"));
+                Some(format!("CAST({quote}{doubled}{quote} AS {to})"))
+            }
+            Self::Column(_) | Self::Const(_) => None,
+        }
+    }
 }

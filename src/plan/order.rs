@@ -36,21 +36,26 @@ pub(super) fn parents_first(members: &[Member]) -> (Vec<usize>, Vec<Vec<TableNam
     let reach: Vec<Vec<bool>> = (0..members.len()).map(|i| reachable(&enforced, i)).collect();
     let first_of_cycle = |&i: &usize| reach[i][i] && !(0..i).any(|j| reach[i][j] && reach[j][i]);
     let cycle = |i: usize| {
-        (i..members.len()).filter(|&j| reach[i][j] && reach[j][i]).map(|j| members[j].map.target.clone()).collect()
+        let mut names: Vec<TableName> = Vec::new();
+        for j in (i..members.len()).filter(|&j| reach[i][j] && reach[j][i]) {
+            if !names.contains(&members[j].map.target) {
+                names.push(members[j].map.target.clone());
+            }
+        }
+        names
     };
     (order, (0..members.len()).filter(first_of_cycle).map(cycle).collect())
 }
 
 /// What a table refers to: by the target's foreign keys where it exists, else by the source's.
 fn parents(members: &[Member], member: &Member) -> Vec<usize> {
-    let place = |referred: &TableName| {
-        members.iter().position(|m| match member.target {
-            Some(_) => m.map.target == *referred,
-            None => m.map.source == *referred,
-        })
+    let is = |m: &Member, referred: &TableName| match member.target {
+        Some(_) => m.map.target == *referred,
+        None => m.map.source == *referred,
     };
     let keys = &member.target.unwrap_or(member.source).foreign_keys;
-    keys.iter().filter_map(|key| place(&key.references)).collect()
+    let places = |key| (0..members.len()).filter(move |&i| is(&members[i], key));
+    keys.iter().flat_map(|key| places(&key.references)).collect()
 }
 
 /// What can be reached from `start` in one step or more.

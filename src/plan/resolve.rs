@@ -3,15 +3,18 @@
 //! Pure: the caller asks the stores for [`Facts`] first. Nothing is guessed; what can't be done right is a problem
 //! at its line, with a way out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use super::back::{self, Back};
 use super::columns::{self, Columns};
 use super::derive;
 use super::keys;
-use super::model::{At, ColumnSource, Plan, TablePlan};
+use super::model::{At, Plan, TablePlan};
 use super::order;
 use super::problem::{Problem, Span, Text};
+use super::shared;
 use super::suggest::did_you_mean;
+use super::tolerance;
 use crate::check::{self, Check};
 use crate::entry::TableId;
 use crate::finding::Finding;
@@ -28,6 +31,8 @@ pub struct Facts {
     /// By `from` and SQL text, as [`wanted_expressions`] lists them: the kind that the source gives it (`None` where
     /// its types are dynamic), or why it can't be used.
     pub expressions: BTreeMap<(String, String), Result<Option<Kind>, String>>,
+    /// The same of the target, by `to`, as [`super::wanted_reverses`] lists them; not of tables that are to be made.
+    pub reverses: BTreeMap<(String, String), Result<Option<Kind>, String>>,
 }
 
 /// An expression that the source must be asked about.
@@ -51,6 +56,8 @@ pub struct Resolved {
     pub left_out: Vec<String>,
     /// Target tables whose foreign keys go round (one alone refers to itself), each in plan order.
     pub cycles: Vec<Vec<TableName>>,
+    /// How each source column comes back, in the layout's order.
+    pub backs: Vec<(TableId, Vec<Back>)>,
     pub warnings: Vec<Problem>,
 }
 
@@ -65,8 +72,8 @@ pub fn wanted_expressions(plan: &Plan) -> Vec<Wanted> {
             }
         };
         for column in table.columns.iter().flat_map(|c| c.iter()) {
-            if let ColumnSource::Sql(sql) = &column.source.value {
-                want(sql, false);
+            if let Some(sql) = column.source.expression(plan.source.engine) {
+                want(&sql, false);
             }
         }
         if let Some(filter) = &table.filter {
@@ -110,30 +117,30 @@ pub fn examine(plan: &Plan, facts: &Facts) -> Examined {
     let empty = || Layout { migration: plan.migration.clone(), tables: Vec::new(), backlog_limit: plan.backlog_limit };
     let (mut names, mut layout) = (empty(), empty());
     let mut tables = Vec::new();
-    let mut targets: HashMap<TableName, usize> = HashMap::new();
-    for (i, table) in plan.tables.iter().enumerate() {
-        let target = target_name(facts, table);
-        if let Some(line) = targets.insert(target.clone(), table.to_or_from().span.line) {
-            let message = format!("\"{target}\" is the target of another table too, in line {line}");
-            notes.table = Some(target.to_string());
-            notes.at(&check::SAME_TARGET, table.to_or_from(), message, "each table needs a target of its own");
-        }
+    let targets: Vec<TableName> = plan.tables.iter().map(|table| target_name(facts, table)).collect();
+    for (i, (table, target)) in plan.tables.iter().zip(&targets).enumerate() {
         let source = lookup(facts.source_engine, &facts.source, &table.from);
         notes.table = Some(source.to_string());
         names.tables.extend(bare(i, source, target.clone()));
-        let pair = Pair::find(plan, facts, table, target, &mut notes);
+        let is_shared = targets.iter().filter(|t| *t == target).count() > 1;
+        let pair = Pair::find(plan, facts, table, target.clone(), &mut notes).map(|pair| Pair { is_shared, ..pair });
         if let Some(resolved) = pair.and_then(|pair| pair.resolve(plan, i, &mut notes)) {
             tables.push(resolved);
         }
     }
+    let maps: Vec<&TableMap> = tables.iter().map(|t| &t.map).collect();
+    shared::check(plan, &maps, &mut notes);
     let family: Vec<_> =
         tables.iter().map(|t| order::Member { map: &t.map, source: t.source, target: t.target }).collect();
     let (sorted, cycles) = order::parents_first(&family);
     let mut tables: Vec<_> = tables.into_iter().map(Some).collect();
-    let mut create = Vec::new();
+    let (mut create, mut backs) = (Vec::new(), Vec::new());
     for table in sorted.into_iter().filter_map(|i| tables[i].take()) {
+        if let Some(new) = table.create {
+            shared::make(plan, &mut create, new, &table.map, &mut notes);
+        }
+        backs.push((table.map.id, table.backs));
         layout.tables.push(table.map);
-        create.extend(table.create);
     }
     notes.problems.sort_by_key(|p| p.span);
     Examined {
@@ -143,6 +150,7 @@ pub fn examine(plan: &Plan, facts: &Facts) -> Examined {
             additions: Vec::new(),
             left_out: Vec::new(),
             cycles,
+            backs,
             warnings: notes.warnings,
         },
         problems: notes.problems,
@@ -166,7 +174,9 @@ fn bare(place: usize, source: TableName, target: TableName) -> Option<TableMap> 
         target_unique: Vec::new(),
         constants: Vec::new(),
         filter: None,
+        owned: None,
         ordered_alike: false,
+        tolerance: Vec::new(),
     })
 }
 
@@ -193,7 +203,7 @@ impl Plan {
         }
     }
 
-    fn table_plan(&self, id: TableId) -> Option<&TablePlan> {
+    pub(super) fn table_plan(&self, id: TableId) -> Option<&TablePlan> {
         self.tables.get(usize::from(id.0).checked_sub(1)?)
     }
 }
@@ -226,7 +236,11 @@ impl Notes<'_> {
     }
 
     pub fn warn<T>(&mut self, check: &'static Check, at: &At<T>, message: impl AsRef<str>) {
-        let problem = self.text.problem(at.span, &at.shown, message).hint(check.way_out).of(check);
+        self.warn_place(check, at.span, &at.shown, message);
+    }
+
+    pub fn warn_place(&mut self, check: &'static Check, span: Span, shown: &str, message: impl AsRef<str>) {
+        let problem = self.text.problem(span, shown, message).hint(check.way_out).of(check);
         self.warnings.push(problem.about(self.table.clone(), self.column.as_deref(), None));
     }
 }
@@ -238,6 +252,8 @@ pub(super) struct Pair<'a> {
     pub source: &'a Table,
     pub target: Option<&'a Table>,
     pub target_name: TableName,
+    /// Another table of the plan goes there too: constants are then part of the key.
+    pub is_shared: bool,
 }
 
 struct ResolvedTable<'a> {
@@ -245,6 +261,7 @@ struct ResolvedTable<'a> {
     source: &'a Table,
     target: Option<&'a Table>,
     create: Option<NewTable>,
+    backs: Vec<Back>,
 }
 
 /// The table meant, as the catalogue has it: names with a dot in them are found too.
@@ -312,27 +329,35 @@ impl<'a> Pair<'a> {
         if target.is_none() && !plan.create_tables {
             return None;
         }
-        Some(Self { plan: table, facts, source: source?, target, target_name })
+        Some(Self { plan: table, facts, source: source?, target, target_name, is_shared: false })
     }
 
     fn resolve(self, plan: &Plan, place: usize, notes: &mut Notes) -> Option<ResolvedTable<'a>> {
         let before = notes.problems.len();
         self.check_filter(notes);
+        shared::check_owned(&self, notes);
         let columns = columns::resolve(&self, notes);
         self.check_names(&columns, notes);
         let key = keys::resolve(&self, &columns, notes);
+        let tolerance = tolerance::resolve(&self, &columns, key.as_ref().map_or(&[][..], |k| &k.wire), notes);
         if notes.problems.len() > before {
             return None;
         }
-        let Columns { mut wire, constants, .. } = columns;
+        let backs = back::resolve(&self, &columns, key.as_ref()?, notes);
+        if notes.problems.len() > before {
+            return None;
+        }
+        let Columns { mut wire, mut constants, .. } = columns;
         let keys::ResolvedKey { wire: key, source: source_key, target: target_unique } = key?;
         if self.target.is_none() {
             key.iter().for_each(|&i| derive::bound_key(&mut wire[i].target, self.facts.target_engine));
+            if self.is_shared {
+                constants.iter_mut().for_each(|(c, _)| derive::bound_key(c, self.facts.target_engine));
+            }
         }
-        let primary_key: Vec<_> = key.iter().map(|&i| wire[i].target.name.clone()).collect();
         let create = (self.target.is_none() && plan.create_tables).then(|| {
             let columns = wire.iter().map(|w| &w.target).chain(constants.iter().map(|(c, _)| c));
-            NewTable::plain(self.target_name.clone(), columns.cloned().collect(), primary_key)
+            NewTable::plain(self.target_name.clone(), columns.cloned().collect(), target_unique.clone())
         });
         let ordered_alike = keys::ordered_alike(self.facts, key.iter().zip(&source_key).map(|(&i, s)| (s, &wire[i])));
         let map = TableMap {
@@ -345,9 +370,11 @@ impl<'a> Pair<'a> {
             target_unique,
             constants,
             filter: self.plan.filter.as_ref().map(|f| f.value.clone()),
+            owned: self.plan.owned.as_ref().map(|f| f.value.clone()),
             ordered_alike,
+            tolerance,
         };
-        Some(ResolvedTable { map, source: self.source, target: self.target, create })
+        Some(ResolvedTable { map, source: self.source, target: self.target, create, backs })
     }
 
     /// A table that is to be made, and its columns, keep their names.

@@ -55,6 +55,9 @@ pub fn suspects(
                 Demand::Unknown => unknown.push(plan.at_target(map.id, unknowable(map, index))),
             }
         }
+        for (columns, violation) in of_shared(resolved, map, target) {
+            add(&check::DUPLICATES, columns, violation);
+        }
         for key in &target.foreign_keys {
             if let Some((columns, violation)) = of_parent(facts, resolved, source, map, key) {
                 add(&check::ORPHANS, columns, violation);
@@ -199,6 +202,31 @@ fn coarser(facts: &Facts, map: &TableMap, index: &Unique, by: &[Alike]) -> Optio
     Some(finding.table(&map.target))
 }
 
+/// Unique values that two tables with one target may bring both, each only once.
+fn of_shared(resolved: &Resolved, map: &TableMap, target: &Table) -> Vec<(Vec<usize>, Violation)> {
+    let earlier = resolved.layout.tables.iter().take_while(|t| t.id != map.id);
+    let whole = target.uniques.iter().filter(|u| !u.partial).map(|u| &u.columns);
+    let indexes: Vec<&Vec<String>> = whole.chain([&target.primary_key]).collect();
+    let mut found = Vec::new();
+    for other in earlier.filter(|t| t.target == map.target) {
+        for index in &indexes {
+            let constant = |m: &TableMap, name: &String| m.constants.iter().any(|(c, _)| c.name == *name);
+            let apart = |name: &&String| constant(map, name) && constant(other, name);
+            let free: Vec<&String> = index.iter().filter(|name| !apart(name)).collect();
+            // A constant that both have either keeps them apart or says nothing.
+            let kept_apart = free.len() < index.len() && super::shared::are_apart_in(map, other, index);
+            let places = |m: &TableMap| -> Option<Vec<usize>> {
+                free.iter().map(|name| m.columns.iter().position(|w| w.target.name == **name)).collect()
+            };
+            if let (false, false, Some(own), Some(columns)) = (free.is_empty(), kept_apart, places(map), places(other))
+            {
+                found.push((own, Violation::Twice { other: other.id, columns }));
+            }
+        }
+    }
+    found
+}
+
 fn unknowable(map: &TableMap, index: &Unique) -> Finding {
     let why =
         if index.partial { "is partial or over an expression" } else { "has a column that the plan does not fill" };
@@ -218,11 +246,31 @@ fn of_parent(
     map: &TableMap,
     key: &ForeignKey,
 ) -> Option<(Vec<usize>, Violation)> {
-    let parent = resolved.layout.tables.iter().find(|t| t.target == key.references)?;
+    // A constant in the key leads to the parent whose rows bear it.
+    let constant =
+        |m: &TableMap, name: &String| m.constants.iter().find(|(c, _)| c.name == *name).map(|(_, v)| v.clone());
+    let pairs: Vec<(&String, &String)> = key.columns.iter().zip(&key.referenced_columns).collect();
+    let leads_to = |t: &&TableMap| {
+        let meets = |(own, theirs): &(&String, &String)| match (constant(map, own), constant(t, theirs)) {
+            (Some(own), Some(theirs)) => own == theirs,
+            _ => true,
+        };
+        t.target == key.references && pairs.iter().all(meets)
+    };
+    let mut parents = resolved.layout.tables.iter().filter(leads_to);
+    let parent = parents.next()?;
+    // Of several each may have the row.
+    if parents.next().is_some() {
+        return None;
+    }
+    let travels =
+        |(own, theirs): &&(&String, &String)| constant(map, own).is_none() || constant(parent, theirs).is_none();
+    let (columns, referenced): (Vec<String>, Vec<String>) =
+        pairs.iter().filter(travels).map(|(own, theirs)| ((*own).clone(), (*theirs).clone())).unzip();
     let places = |map: &TableMap, names: &[String]| -> Option<Vec<usize>> {
         names.iter().map(|name| map.columns.iter().position(|w| w.target.name == *name)).collect()
     };
-    let (own, theirs) = (places(map, &key.columns)?, places(parent, &key.referenced_columns)?);
+    let (own, theirs) = (places(map, &columns)?, places(parent, &referenced)?);
     let named = |map: &TableMap, places: &[usize]| -> Option<Vec<String>> {
         let name = |&i: &usize| match &map.columns[i].origin {
             Origin::Column(name) => Some(name.clone()),
@@ -300,6 +348,9 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
             let alike = if by.iter().all(Alike::is_exact) { "" } else { ", as the target compares," };
             let groups = if rows == 1 { "1 group".to_owned() } else { format!("{rows} groups") };
             format!("{groups} of rows of \"{}\" agree{alike} in [{names}], which is unique at the target", map.source)
+        }
+        Violation::Twice { .. } => {
+            format!("{within} [{names}], which is unique at the target, has what a row of another table brings too")
         }
         Violation::Orphan { .. } => {
             format!("{within} [{names}] refers to a parent that is not there, or that its filter keeps back")

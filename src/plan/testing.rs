@@ -154,12 +154,20 @@ pub fn facts(source: (EngineName, Vec<Table>), target: (EngineName, Vec<Table>))
         source: map(source.1),
         target: map(target.1),
         expressions: BTreeMap::new(),
+        reverses: BTreeMap::new(),
     }
 }
 
 impl Facts {
     pub fn saying(mut self, from: &str, sql: &str, answer: Result<Option<Kind>, &str>) -> Self {
         self.expressions.insert((from.to_owned(), sql.to_owned()), answer.map_err(str::to_owned));
+        self
+    }
+}
+
+impl Facts {
+    pub fn answering(mut self, to: &str, sql: &str, answer: Result<Option<Kind>, &str>) -> Self {
+        self.reverses.insert((to.to_owned(), sql.to_owned()), answer.map_err(str::to_owned));
         self
     }
 }

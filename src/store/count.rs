@@ -123,6 +123,12 @@ fn of_several<E: Engine>(e: &E, layout: &Layout, map: &TableMap, suspect: &Suspe
             let without = format!("NOT EXISTS (SELECT 1 FROM {parents} p WHERE {same})");
             Some(format!("SELECT count(*) FROM {rows} s WHERE {whole} AND {without}"))
         }
+        Violation::Twice { other, columns } => {
+            let others = rows_of(e, layout.table(*other)?, columns);
+            let same = (1..=columns.len()).map(|n| format!("p.c{n} = s.c{n}")).collect::<Vec<_>>().join(" AND ");
+            let alike = format!("EXISTS (SELECT 1 FROM {others} p WHERE {same})");
+            Some(format!("SELECT count(*) FROM {rows} s WHERE {whole} AND {alike}"))
+        }
         _ => None,
     }
 }
@@ -148,7 +154,7 @@ pub fn standard(x: &str, violation: &Violation) -> Option<String> {
         Violation::NoDate | Violation::OutsideTime { .. } | Violation::FinerThan { .. } => None,
         Violation::OutsideSet(_) | Violation::EndsWithBlank | Violation::NoneOf(_) => None,
         Violation::OutsideBytes { .. } | Violation::RowOver { .. } => None,
-        Violation::Duplicate { .. } | Violation::Orphan { .. } => None,
+        Violation::Duplicate { .. } | Violation::Twice { .. } | Violation::Orphan { .. } => None,
     }
 }
 

@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::entry::{Check, Compare, Difference, Finding, Range, bucket};
 use crate::error::Result;
-use crate::mapping::Layout;
-use crate::value::{Digest, Key, Row, hash128};
+use crate::mapping::{Layout, TableMap};
+use crate::value::{Digest, Key, Row, Value, hash128, is_near};
 
 use super::engine::Engine;
 use super::read::{Reader, Which};
@@ -29,6 +29,19 @@ pub async fn ask<E: Engine>(r: &Reader<'_, E>, tx: &mut E::Tx, task: &Task) -> R
             let range = Range { after: after.clone(), upto: end.clone() };
             let named = (!r.map.ordered_alike).then_some(keys);
             Compare::Range { range, named, digest }
+        }
+        TaskKind::Rows { range } if !r.map.tolerance.is_empty() => {
+            let mut rows = Vec::new();
+            let which = Which::Range { after: range.after.as_ref(), upto: range.upto.as_ref(), limit: None };
+            let mut scratch = Vec::new();
+            let mut each = |row: Row| {
+                let key = r.map.key_of(&row);
+                let (rest, numbers) = split(r.map, row, &mut scratch);
+                rows.push((key, rest, numbers));
+                Ok(true)
+            };
+            r.rows(tx, which, &mut each).await?;
+            Compare::Near { range: range.clone(), closed: r.map.ordered_alike, rows }
         }
         TaskKind::Rows { range } => {
             let mut rows = Vec::new();
@@ -111,6 +124,7 @@ pub async fn judge<E: Engine>(e: &E, tx: &mut E::Tx, layout: &Layout, check: &Ch
             Ok(if ours == *digest { Finding::Equal } else { Finding::Differs { target_rows: ours.rows } })
         }
         Compare::Rows { range, closed, rows } => compare_rows(&r, tx, range, *closed, rows).await,
+        Compare::Near { range, closed, rows } => compare_near(&r, tx, range, *closed, rows).await,
         Compare::KeySet { buckets } => {
             let ours = key_set(&r, tx, buckets.len() as u32).await?;
             let differ = (0..).zip(buckets.iter().zip(&ours)).filter(|(_, (a, b))| a != b).map(|(i, _)| i);
@@ -174,6 +188,60 @@ async fn compare_rows<E: Engine>(
     }
     differences.extend(ours.into_values().map(|(key, _)| (key, Difference::Extra)));
     Ok(named(differences))
+}
+
+/// The numbers that may lie apart, and the hash of everything else.
+fn split(map: &TableMap, mut row: Row, scratch: &mut Vec<u8>) -> (u128, Row) {
+    let take = |(i, _): &(usize, _)| row.get_mut(*i).map_or(Value::Null, |v| std::mem::replace(v, Value::Null));
+    let numbers = map.tolerance.iter().map(take).collect();
+    (hash128(&row, scratch), numbers)
+}
+
+/// Row by row, as [`compare_rows`]; a row is equal where its numbers lie within their tolerances and all else is exact.
+async fn compare_near<E: Engine>(
+    r: &Reader<'_, E>,
+    tx: &mut E::Tx,
+    range: &Range,
+    closed: bool,
+    theirs: &[(Key, u128, Row)],
+) -> Result<Finding> {
+    let mut ours: HashMap<Vec<u8>, (Key, u128, Row)> = HashMap::new();
+    let mut scratch = Vec::new();
+    let mut keep = |row: Row| {
+        let key = r.map.key_of(&row);
+        let (rest, numbers) = split(r.map, row, &mut scratch);
+        ours.insert(key.canonical(), (key, rest, numbers));
+        Ok(true)
+    };
+    if closed {
+        let which = Which::Range { after: range.after.as_ref(), upto: range.upto.as_ref(), limit: None };
+        r.rows(tx, which, &mut keep).await?;
+    } else {
+        let keys: Vec<Key> = theirs.iter().map(|(k, ..)| k.clone()).collect();
+        for row in r.look_up(tx, &keys).await?.into_iter().flatten() {
+            keep(row)?;
+        }
+    }
+    let (mut differences, mut near) = (Vec::new(), 0);
+    let canonical = |row: &Row| Key(row.clone()).canonical();
+    for (key, hash, numbers) in theirs {
+        let within = |others: &Row| {
+            let mut pairs = numbers.iter().zip(others).zip(&r.map.tolerance);
+            numbers.len() == others.len() && pairs.all(|((a, b), (_, tolerance))| is_near(a, b, tolerance))
+        };
+        match ours.remove(&key.canonical()) {
+            None => differences.push((key.clone(), Difference::Missing)),
+            Some((_, other, others)) if other != *hash || !within(&others) => {
+                differences.push((key.clone(), Difference::Changed));
+            }
+            Some((.., others)) => near += u64::from(canonical(numbers) != canonical(&others)),
+        }
+    }
+    differences.extend(ours.into_values().map(|(key, ..)| (key, Difference::Extra)));
+    Ok(match named(differences) {
+        Finding::Keys { keys, more } => Finding::Near { near, keys, more },
+        _ => Finding::Near { near, keys: Vec::new(), more: 0 },
+    })
 }
 
 fn set_difference(theirs: &[Key], ours: &[Key]) -> Vec<(Key, Difference)> {

@@ -109,6 +109,8 @@ pub trait Engine: Send + Sync + Sized + 'static {
     const INT: &'static str;
     const TEXT: &'static str;
     const BYTES: &'static str;
+    /// Whether [`mark_applier`](Engine::mark_applier) needs a table of its own.
+    const APPLIER_TABLE: bool = true;
     /// A text of 190 characters at most, which can be a primary key.
     const SHORT: &'static str = Self::TEXT;
     const DML: Dml = Dml::With;
@@ -148,6 +150,14 @@ pub trait Engine: Send + Sync + Sized + 'static {
     async fn rollback_to_savepoint(&self, tx: &mut Self::Tx) -> Result<()>;
     async fn release_savepoint(&self, tx: &mut Self::Tx) -> Result<()>;
 
+    /// Marks this transaction as the applier's: capture of this migration in the same store leaves it alone, so that what
+    /// came over one link does not go back over the other. Capture of another migration takes it like any write.
+    async fn mark_applier(&self, tx: &mut Self::Tx, migration: &str) -> Result<()>;
+    /// Takes the mark away, where it would otherwise outlive the transaction. Here: it ends with it.
+    async fn unmark_applier(&self, _tx: &mut Self::Tx, _migration: &str) -> Result<()> {
+        Ok(())
+    }
+
     /// Checks now what was deferred to the commit (foreign keys), so that a violation is an error here. Kind `GiveUp`.
     async fn check_deferred(&self, tx: &mut Self::Tx) -> Result<()>;
 
@@ -180,6 +190,11 @@ pub trait Engine: Send + Sync + Sized + 'static {
     fn select(&self, expression: &str, out: &Out) -> String;
     /// A text expression, to be compared by its bytes.
     fn by_bytes(&self, expression: &str) -> String;
+    /// A condition of the plan's over a row of this table, where other rows are at hand too. Here: as it stands, since
+    /// names without a table mean the table's own.
+    fn of_row(&self, condition: &str, _table: &TableName) -> String {
+        format!("({condition})")
+    }
     /// Between `INSERT INTO t(cols)` and the rows (`OVERRIDING SYSTEM VALUE`), or nothing.
     fn overriding(&self, identity_always: bool) -> &'static str;
 

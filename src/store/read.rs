@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::mapping::{Origin, TableMap};
-use crate::schema::Column;
+use crate::schema::{Column, Kind as ColumnKind};
 use crate::value::{Key, Row, Value};
 
 use super::Side;
@@ -102,11 +102,7 @@ impl<'a, E: Engine> Reader<'a, E> {
             }
             Side::Target => {
                 sql = sql.push(&format!("SELECT {items} FROM {}", self.e.table(&map.target)));
-                for (i, (column, value)) in map.constants.iter().enumerate() {
-                    let lead = if i == 0 { " WHERE " } else { " AND " };
-                    sql = sql.push(&format!("{lead}{} = ", self.e.quote(&column.name))).typed(value, column)?;
-                }
-                Ok(sql)
+                within_constants(self.e, sql.push(" WHERE 1 = 1"), map, "")
             }
         }
     }
@@ -249,6 +245,32 @@ impl<'a, E: Engine> Reader<'a, E> {
         }
         Ok(keys.iter().map(|k| found.remove(&k.canonical())).collect())
     }
+}
+
+/// Whether the store may take two spellings of this column's texts for one.
+pub fn is_folded(column: &Column) -> bool {
+    matches!(column.kind, ColumnKind::Text { .. }) && !column.binary_order
+}
+
+/// Only the rows that are ours, to follow a condition: those of the pair's constants, and within what the plan says of
+/// the target. `table` stands before each column's name.
+/// Where the store folds texts the constant counts as it is spelled: `CRM` is not `crm`.
+pub fn within_constants<'s, E: Engine>(e: &E, mut sql: Sql<'s, E>, map: &TableMap, table: &str) -> Result<Sql<'s, E>> {
+    for (column, value) in &map.constants {
+        let name = format!("{table}{}", e.quote(&column.name));
+        sql = sql.push(&format!(" AND {name} = ")).typed(value, column)?;
+        // Other characters need not have the same bytes in the column's character set.
+        if is_folded(column) && matches!(value, Value::Text(text) if text.is_ascii()) {
+            sql = sql.push(&format!(" AND {} = ", e.by_bytes(&name))).typed_by_bytes(value, column)?;
+        }
+    }
+    if let Some(owned) = &map.owned {
+        sql = sql.push(" AND ").push(&match table {
+            "" => format!("({owned})"),
+            _ => e.of_row(owned, &map.target),
+        });
+    }
+    Ok(sql)
 }
 
 /// A key that came back from our own tables.

@@ -44,6 +44,14 @@ impl<'e, E: Engine> Sql<'e, E> {
         Ok(self.push(&place))
     }
 
+    /// The same for a text that is compared by its bytes.
+    pub fn typed_by_bytes(mut self, value: &Value, column: &Column) -> Result<Self> {
+        let (place, arg) = self.engine.typed(self.statement.args.len() + 1, value, column)?;
+        self.statement.args.push(arg);
+        let place = self.engine.by_bytes(&place);
+        Ok(self.push(&place))
+    }
+
     /// `v(c1, c2 …) AS (rows)`, to follow `WITH`.
     pub fn rows_as_v(mut self, columns: &[&Column], rows: &[Vec<&Value>]) -> Result<Self> {
         let names = (1..=columns.len()).map(|i| format!("c{i}")).collect::<Vec<_>>().join(", ");
@@ -205,6 +213,9 @@ const TARGET_TABLES: &[(&str, &str)] = &[(
     "position {int} NOT NULL, item {int} NOT NULL, verdict {bytes} NOT NULL, PRIMARY KEY (position, item)",
 )];
 
+/// Which session's open transaction is the applier's, where a setting of the session can't say so.
+pub const APPLIER: (&str, &str) = ("applier", "connection {int} NOT NULL PRIMARY KEY");
+
 const LINK: &str = "name {short} NOT NULL PRIMARY KEY, generation {int} NOT NULL, position {int} NOT NULL, \
                     hash {bytes} NOT NULL, epoch {int} NOT NULL, lease_epoch {int} NOT NULL, holder {text}, \
                     since_ms {int} NOT NULL, expires_ms {int} NOT NULL, lag_ms {int} NOT NULL, confirmed {int} NOT NULL";
@@ -215,7 +226,8 @@ pub fn control_ddl<E: Engine>(engine: &E, migration: &str, side: Side) -> String
     let own = if side == Side::Source { SOURCE_TABLES } else { TARGET_TABLES };
     let shared = [(link_table(side), LINK), (setting_table(side), SETTING)];
     let mut ddl = String::new();
-    for (name, columns) in own.iter().chain(&shared) {
+    let applier = E::APPLIER_TABLE.then_some(&APPLIER);
+    for (name, columns) in own.iter().chain(&shared).chain(applier) {
         let columns = columns.replace("{int}", E::INT).replace("{text}", E::TEXT).replace("{bytes}", E::BYTES);
         let columns = columns.replace("{short}", E::SHORT);
         ddl += &format!("CREATE TABLE IF NOT EXISTS {} ({columns});\n", engine.control(migration, name));

@@ -230,3 +230,26 @@ pub async fn a_look_up_answers_for_the_very_key(on: On) {
     rig.assert_equal("t", "id, v").await;
     wire.assert_digests_equal().await;
 }
+
+/// The source's collation puts `a` beside `B`, the target's bytes do not: a page of the source's is no range there, so its
+/// keys are named. Pages agree, and a changed, a lost and a foreign row are found.
+pub async fn pages_of_another_order_name_their_keys(on: On) {
+    let source = format!("{} CREATE TABLE t(id {{fold}} NOT NULL PRIMARY KEY, v {{text}})", on.folding());
+    let target = "CREATE TABLE t(id {text} NOT NULL PRIMARY KEY, v {text})";
+    let rig = Rig::new(on, &source, target, &[pair("t", "t").unlike()]).await;
+    rig.source.run("INSERT INTO t VALUES ('a', '1'), ('B', '2'), ('c', '3'), ('D', '4'), ('e', '5'), ('F', '6')").await;
+    let mut wire = Wire::synced(&rig).await;
+    wire.assert_digests_equal().await;
+    let wrong = async |wire: &mut Wire<'_>| {
+        let pages = wire.pages(1, 2).await;
+        let keys = wire.compare(1, TaskKind::KeySet { buckets: 8 }).await;
+        (pages.iter().filter(|f| **f != Finding::Equal).count(), keys == Finding::Equal)
+    };
+    assert_eq!(wrong(&mut wire).await, (0, true));
+    rig.target.run("UPDATE t SET v = 'x' WHERE id = 'c'").await;
+    assert_eq!(wrong(&mut wire).await, (1, true));
+    rig.target.run("UPDATE t SET v = '3' WHERE id = 'c'; DELETE FROM t WHERE id = 'F'").await;
+    assert_eq!(wrong(&mut wire).await, (1, false));
+    rig.target.run("INSERT INTO t VALUES ('F', '6'), ('b', '2')").await;
+    assert_eq!(wrong(&mut wire).await, (0, false));
+}

@@ -220,13 +220,31 @@ impl<'a> Wire<'a> {
 
     /// Seals one comparison with whatever is dirty and gives the target's finding.
     pub async fn compare(&mut self, table: u16, what: TaskKind) -> Finding {
+        self.compare_to_end(table, what).await.0
+    }
+
+    /// The finding, and the key that the next page begins behind.
+    async fn compare_to_end(&mut self, table: u16, what: TaskKind) -> (Finding, Option<Key>) {
         self.drain().await;
         let task = self.task(table, what);
-        let sealed = self.seal(Work::Compare(vec![task.clone()])).await.unwrap();
+        let mut sealed = self.seal(Work::Compare(vec![task.clone()])).await.unwrap();
         assert_eq!(sealed.ends.len(), 1);
         let verdicts = self.deliver(&sealed).await;
         let verdict = verdicts.into_iter().find(|v| v.check == task.id).expect("a verdict");
-        verdict.finding
+        (verdict.finding, sealed.ends.pop().and_then(|(_, end, _)| end))
+    }
+
+    /// Page by page, in the source's order.
+    pub async fn pages(&mut self, table: u16, max_rows: u64) -> Vec<Finding> {
+        let (mut findings, mut after) = (Vec::new(), None);
+        loop {
+            let (finding, end) = self.compare_to_end(table, TaskKind::RangeAfter { after, max_rows }).await;
+            findings.push(finding);
+            if end.is_none() {
+                return findings;
+            }
+            after = end;
+        }
     }
 
     pub async fn whole(&mut self, table: u16) -> Finding {
@@ -236,6 +254,8 @@ impl<'a> Wire<'a> {
     pub async fn assert_digests_equal(&mut self) {
         for table in self.rig.layout.tables.iter().map(|t| t.id.0).collect::<Vec<_>>() {
             assert_eq!(self.whole(table).await, Finding::Equal, "rows of table {table}");
+            let pages = self.pages(table, 3).await;
+            assert!(pages.iter().all(|f| *f == Finding::Equal), "pages of table {table}: {pages:?}");
             assert_eq!(self.compare(table, TaskKind::KeySet { buckets: 8 }).await, Finding::Equal, "keys of {table}");
         }
     }

@@ -232,6 +232,8 @@ impl Pair {
         let binary = |c: &migrate::schema::Column| c.binary_order || !matches!(c.kind, Kind::Text { .. });
         let alike = self.alike && source_key.iter().chain(key.iter().map(|&i| &columns[i].target)).all(binary);
         TableMap {
+            tolerance: vec![],
+            owned: None,
             id: TableId(id),
             source: from.name,
             target: to.name.clone(),

@@ -6,6 +6,7 @@ use migrate::error::Kind;
 use migrate::store::engine::{Engine, Mode};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
+use crate::support::applier::is_left_alone;
 use crate::support::{mysql_exec, mysql_query_text, try_mysql_exec};
 use crate::{Place, collect};
 
@@ -200,6 +201,22 @@ async fn installing_gives_up_soon_where_a_transaction_holds_the_table() {
     assert!(error.kind == Kind::Retry && begun.elapsed().as_secs() < 6, "{error}");
     sqlx::raw_sql(AssertSqlSafe("COMMIT")).execute(&mut app).await.unwrap();
     place.admin.capture(&layout, &layout.tables[0], &who).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_applier_writes_is_left_alone_and_nothing_else() {
+    let place = Place::new("loops", T).await;
+    place.db.grant_target_rights().await;
+    let (ours, other) = (place.layout("m", &["t"]).await, place.layout("other", &["t"]).await);
+    place.install(&ours).await;
+    place.install(&other).await;
+    let whole = place.fingerprint(&ours).await;
+    is_left_alone(&place.run, &ours, &other).await;
+    assert_eq!(place.fingerprint(&ours).await, whole);
+    // A row that stays would silence capture for that connection: it is found out.
+    let applier = place.run.control("m", "applier");
+    mysql_exec(&place.db.superuser_url, &format!("INSERT INTO {applier} VALUES (77)")).await;
+    assert_ne!(place.fingerprint(&ours).await, whole);
 }
 
 /// DDL that waits would make a deadlock with it, which the server ends by failing the application.

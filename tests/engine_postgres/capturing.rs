@@ -2,6 +2,7 @@
 //! what its snapshot shows; and whatever makes capture untrustworthy changes its fingerprint.
 
 use super::{Place, collect, number};
+use crate::support::applier::is_left_alone;
 use crate::support::{exec, query_text, try_exec};
 use migrate::mapping::Layout;
 use migrate::store::engine::{Engine, Mode, Statement};
@@ -163,6 +164,20 @@ async fn a_prepared_transaction_is_marked_when_it_commits() {
     exec(&place.db.app_url, "BEGIN; DELETE FROM t; PREPARE TRANSACTION 'twophase-b'").await;
     exec(&place.db.app_url, "ROLLBACK PREPARED 'twophase-b'").await;
     assert!(taken(&place, "twophase").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_applier_writes_is_left_alone_and_nothing_else() {
+    let (place, ours) = with_capture("loops", "CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    place.db.grant_target_rights().await;
+    let other = place.layout("other", &["t"]).await;
+    place.install(&other).await;
+    is_left_alone(&place.run, &ours, &other).await;
+    // Whoever else says that he is the applier is not.
+    taken(&place, "loops").await;
+    exec(&place.db.app_url, "SET migrate.applier = 'loops'; INSERT INTO t VALUES (9000)").await;
+    exec(&place.db.app_url, "BEGIN; SET LOCAL migrate.applier = 'loops'; INSERT INTO t VALUES (9001); COMMIT").await;
+    assert_eq!(taken(&place, "loops").await, ["9000", "9001"]);
 }
 
 /// A sequence's order is no commit order: what commits late with a lower number is neither read nor deleted.

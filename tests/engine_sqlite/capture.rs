@@ -2,6 +2,9 @@
 
 use migrate::store::engine::{Engine, Mode};
 
+use migrate::mapping::Layout;
+
+use crate::support::applier::is_left_alone;
 use crate::world::{MIGRATION, World, connect};
 
 const TABLE: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, x); \
@@ -210,4 +213,24 @@ async fn marks_alone_bring_a_copy_to_the_same_state() {
         let differ = "SELECT quote(count(*)) FROM (SELECT * FROM (SELECT * FROM t EXCEPT SELECT * FROM copy) UNION ALL SELECT * FROM (SELECT * FROM copy EXCEPT SELECT * FROM t))";
         assert_eq!(w.quoted(differ).await, ["0"], "seed {seed} round {round}: {script:#?}");
     }
+}
+
+#[tokio::test]
+async fn what_the_applier_writes_is_left_alone_and_nothing_else() {
+    let mut w = world().await;
+    let ours = w.layout(&["t"], 1_000_000).await;
+    let other = Layout { migration: "other".into(), ..ours.clone() };
+    w.engine.create_home("other", "").await.unwrap();
+    w.engine.capture(&other, &other.tables[0], "").await.unwrap();
+    w.sql("DELETE FROM t").await;
+    w.marked(1).await;
+    is_left_alone(&w.engine, &ours, &other).await;
+    // A row that stays would silence capture for everybody: it is found out.
+    let fingerprint = async |w: &World| {
+        let mut tx = w.engine.begin(Mode::Look).await.unwrap();
+        w.engine.fingerprint(&mut tx, &ours).await.unwrap()
+    };
+    let whole = fingerprint(&w).await;
+    w.sql(&format!("INSERT INTO \"_migrate_{MIGRATION}_applier\" VALUES (1)")).await;
+    assert_ne!(fingerprint(&w).await, whole);
 }

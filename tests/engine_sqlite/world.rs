@@ -71,6 +71,8 @@ impl World {
             target: c.clone(),
         };
         TableMap {
+            tolerance: vec![],
+            owned: None,
             id: TableId(id),
             source: t.name.clone(),
             target: t.name.clone(),

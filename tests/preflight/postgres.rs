@@ -51,6 +51,9 @@ const PLAN: &[Fault] = &[
         "\n  - from: shared_too\n    to: shared",
         &["MG0114"],
     ),
+    fault("rollback", ID, "CREATE TABLE {} (id bigint PRIMARY KEY)", "skip: [v]", &["MG0125"]),
+    fault("reverse", ID, ID, "reverse: { v: 'lower(w)' }", &["MG0126"]),
+    fault("tolerance", ID, ID, "verify: { tolerance: { v: 1 } }", &["MG0127"]),
     fault("left_over", ID, ID, "columns: { id: id }", &["MG0115"]),
     fault("must_have_value", ID, "CREATE TABLE {} (id bigint PRIMARY KEY, v text, w text NOT NULL)", "", &["MG0116"]),
     fault(
@@ -233,7 +236,7 @@ const DATA: &[Fault] = &[
         "CREATE TABLE {} (id bigint PRIMARY KEY, n int NOT NULL); INSERT INTO {} VALUES (1, 0)",
         "CREATE TABLE {} (id bigint PRIMARY KEY, n int NOT NULL)",
         "columns: { id: id, n: { sql: \"10 / n\" } }",
-        &["MG0309"],
+        &["MG0309", "MG0125"],
     ),
     fault(
         "not_empty",

@@ -5,6 +5,7 @@
 
 #![allow(dead_code)] // each test binary uses a part
 
+pub mod applier;
 pub mod chinook;
 pub mod compare;
 pub mod live;

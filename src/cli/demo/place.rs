@@ -182,7 +182,7 @@ mod tests {
         let same = Args { source: url.clone(), target: url, ..args(dir.path()) };
         assert!(Place::make(&same).unwrap_err().message().contains("the same store"));
         let missing = dir.path().join("not made");
-        let bad = Args { source: Some("mysql://x".into()), ..args(&missing) };
+        let bad = Args { source: Some("oracle://x".into()), ..args(&missing) };
         assert_eq!(Place::make(&bad).unwrap_err().kind, Kind::Usage);
         assert!(!missing.exists());
     }

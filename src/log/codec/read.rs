@@ -183,6 +183,11 @@ impl Reader<'_> {
                 buckets: self.buckets()?,
                 keys: self.many(Self::key)?,
             },
+            4 => {
+                let (range, closed) = (self.range()?, self.flag()?);
+                let rows = self.many(|r| Ok((r.key()?, u128::from_be_bytes(r.array()?), r.row()?)))?;
+                Compare::Near { range, closed, rows }
+            }
             _ => return Err(bad("an unknown comparison")),
         };
         Ok(Check { id, table, what })
@@ -199,6 +204,10 @@ impl Reader<'_> {
                 Finding::Keys { keys: self.many(|r| Ok((r.key()?, r.difference()?)))?, more }
             }
             4 => Finding::Returned(self.many(Self::key)?),
+            5 => {
+                let (near, more) = (self.number()?, self.number()?);
+                Finding::Near { near, keys: self.many(|r| Ok((r.key()?, r.difference()?)))?, more }
+            }
             _ => return Err(bad("an unknown finding")),
         };
         Ok(Verdict { position, check, table, finding })

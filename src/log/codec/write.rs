@@ -78,20 +78,30 @@ pub fn write_verdict(out: &mut Vec<u8>, v: &Verdict) {
         Finding::Keys { keys, more } => {
             out.push(3);
             number(out, *more);
-            count(out, keys.len());
-            for (key, difference) in keys {
-                write_key(out, key);
-                out.push(match difference {
-                    Difference::Missing => 0,
-                    Difference::Extra => 1,
-                    Difference::Changed => 2,
-                });
-            }
+            write_differences(out, keys);
+        }
+        Finding::Near { near, keys, more } => {
+            out.push(5);
+            number(out, *near);
+            number(out, *more);
+            write_differences(out, keys);
         }
         Finding::Returned(keys) => {
             out.push(4);
             write_keys(out, keys);
         }
+    }
+}
+
+fn write_differences(out: &mut Vec<u8>, keys: &[(Key, Difference)]) {
+    count(out, keys.len());
+    for (key, difference) in keys {
+        write_key(out, key);
+        out.push(match difference {
+            Difference::Missing => 0,
+            Difference::Extra => 1,
+            Difference::Changed => 2,
+        });
     }
 }
 
@@ -161,6 +171,18 @@ fn write_check(out: &mut Vec<u8>, check: &Check) {
             for (key, hash) in rows {
                 write_key(out, key);
                 out.extend_from_slice(&hash.to_be_bytes());
+            }
+        }
+        Compare::Near { range, closed, rows } => {
+            out.push(4);
+            write_range(out, range);
+            out.push(u8::from(*closed));
+            count(out, rows.len());
+            for (key, hash, numbers) in rows {
+                write_key(out, key);
+                out.extend_from_slice(&hash.to_be_bytes());
+                count(out, numbers.len());
+                numbers.iter().for_each(|v| v.encode(out));
             }
         }
         Compare::KeySet { buckets } => {

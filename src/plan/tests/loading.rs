@@ -74,7 +74,7 @@ fn each_mistake_has_its_place() {
         ("tables: [{ to: a }]", ("a table has no \"from\"", 5, 10)),
         ("tables: [{ from: 5 }]", ("from must be text, not a number", 5, 18)),
         ("tables: [{ from: \"\" }]", ("from is empty", 5, 18)),
-        ("tables: [{ from: a }, { from: a }]", ("the source table \"a\" stands twice", 5, 31)),
+        ("tables: [{ from: a }, { from: a }]", ("the target table \"a\" stands twice", 5, 31)),
         ("tables: [{ from: a, to: c }, { from: b, to: c }]", ("the target table \"c\" stands twice", 5, 45)),
         ("tables: [{ from: a, key: id }]", ("key must be a list", 5, 26)),
         ("tables: [{ from: a, key: [] }]", ("key is empty", 5, 26)),

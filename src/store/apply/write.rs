@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use crate::entry::TableId;
 use crate::error::{Error, Kind, Result};
 use crate::mapping::{Layout, TableMap, WireColumn};
-use crate::schema::{Column, Kind as ColumnKind};
+use crate::schema::Column;
 use crate::value::{Key, Row, Value};
 
 use super::super::engine::{Dml, Engine};
+use super::super::read::{is_folded, within_constants};
 use super::super::sql::Sql;
 use super::aside;
 
@@ -158,16 +159,8 @@ impl<E: Engine> Writer<'_, E> {
         Ok(())
     }
 
-    pub(super) fn within_constants<'s>(
-        &'s self,
-        mut sql: Sql<'s, E>,
-        map: &TableMap,
-        table: &str,
-    ) -> Result<Sql<'s, E>> {
-        for (column, value) in &map.constants {
-            sql = sql.push(&format!(" AND {table}{} = ", self.e.quote(&column.name))).typed(value, column)?;
-        }
-        Ok(sql)
+    pub(super) fn within_constants<'s>(&'s self, sql: Sql<'s, E>, map: &TableMap, table: &str) -> Result<Sql<'s, E>> {
+        within_constants(self.e, sql, map, table)
     }
 
     async fn upsert(&self, tx: &mut E::Tx, map: &TableMap, rows: &[&Row]) -> Result<()> {
@@ -224,7 +217,8 @@ impl<E: Engine> Writer<'_, E> {
         new: &dyn Fn(usize) -> String,
     ) -> Result<Sql<'s, E>> {
         let table = self.e.table(&map.target);
-        if map.constants.iter().any(|(c, _)| !map.target_unique.contains(&c.name)) {
+        let told_by_key = |c: &Column| map.target_unique.contains(&c.name) && !is_folded(c);
+        if map.owned.is_some() || map.constants.iter().any(|(c, _)| !told_by_key(c)) {
             sql = self.within_constants(sql, map, &format!("{table}."))?;
         }
         if !respells_keys(map) {
@@ -298,11 +292,6 @@ pub(super) fn listed(i: usize) -> String {
 
 pub(super) fn numbered(prefix: &str, count: usize) -> String {
     (1..=count).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether the store may take two spellings of this column's texts for one.
-fn is_folded(column: &Column) -> bool {
-    matches!(column.kind, ColumnKind::Text { .. }) && !column.binary_order
 }
 
 /// Whether two spellings of a key may be one key at the target: then the old spelling must go before the new comes.

@@ -8,6 +8,9 @@
 //! anew by every transaction, so that it can't be taken for heard while one that relies on it is open: its row is
 //! locked. The limit is read from a table that a transaction older than it can't read; such a one keeps its marks.
 //!
+//! What this migration's own applier writes is left alone: its login says so, and a row with its connection, which is there
+//! only inside its transactions (a user variable would outlive them). A row that stays is seen by the fingerprint.
+//!
 //! `TRUNCATE` fires no trigger. It gives the table another id in the storage engine, which the fingerprint has.
 
 use sqlx::mysql::MySqlConnection;
@@ -21,6 +24,7 @@ use crate::schema::{Column, Kind};
 
 pub const LIMIT: &str = "capture_limit";
 pub const OVERFLOW: &str = "capture_overflow";
+pub const APPLIER: &str = "applier";
 pub const FINGERPRINT: &str = "fingerprint";
 const EVENTS: [&str; 3] = ["insert", "update", "delete"];
 
@@ -44,7 +48,7 @@ impl MySql {
         self.grant(conn, &layout.migration, grantee).await.context(doing())?;
         for event in EVENTS {
             let trigger = name::trigger(&layout.migration, map.id, event);
-            let body = body(self, layout, map, event);
+            let body = body(self, layout, map, event, grantee);
             if !has_trigger(conn, map, &trigger, &body).await? {
                 let at = TableTrigger { map, trigger: &trigger };
                 let drop = format!("DROP TRIGGER IF EXISTS {}", at.qualified());
@@ -96,7 +100,7 @@ pub async fn is_mariadb(conn: &mut MySqlConnection) -> Result<bool> {
     Ok(fetch(conn, "SELECT VERSION()", &[]).await?.first().is_some_and(|r| text(&r[0]).contains("MariaDB")))
 }
 
-fn control_tables(e: &MySql, layout: &Layout, map: &TableMap) -> [String; 3] {
+fn control_tables(e: &MySql, layout: &Layout, map: &TableMap) -> [String; 4] {
     let keys: String = map.source_key.iter().enumerate().fold(String::new(), |all, (i, column)| {
         let collation = column.collation.as_ref().map(|c| format!(" COLLATE {c}")).unwrap_or_default();
         format!("{all}, k{} {}{collation} NOT NULL", i + 1, wide(column))
@@ -111,6 +115,7 @@ fn control_tables(e: &MySql, layout: &Layout, map: &TableMap) -> [String; 3] {
             "CREATE TABLE IF NOT EXISTS {}(table_id bigint NOT NULL PRIMARY KEY, limit_seq bigint NOT NULL)",
             control(LIMIT)
         ),
+        format!("CREATE TABLE IF NOT EXISTS {}(connection bigint NOT NULL PRIMARY KEY)", control(APPLIER)),
         format!(
             "CREATE TABLE IF NOT EXISTS {}(table_id bigint NOT NULL, connection bigint NOT NULL, times bigint NOT NULL, PRIMARY KEY (table_id, connection))",
             control(OVERFLOW)
@@ -127,16 +132,21 @@ fn wide(column: &Column) -> String {
     }
 }
 
-fn body(e: &MySql, layout: &Layout, map: &TableMap, event: &str) -> String {
+fn body(e: &MySql, layout: &Layout, map: &TableMap, event: &str, grantee: &str) -> String {
     let (old, new) = (mark(e, layout, map, "OLD"), mark(e, layout, map, "NEW"));
     let marks = match event {
         "insert" => new,
         "delete" => old,
         _ => format!("{old} IF {} THEN {new} END IF;", moved(map)),
     };
+    let login = literal(grantee.rsplit_once('@').map_or(grantee, |(user, _)| user));
+    let applier = e.control_name(&layout.migration, APPLIER);
+    // `USER()` is the client's login, also where a trigger runs with its definer's rights; a user's name may have an `@`.
     // 1412: the table of limits is newer than the application's snapshot.
     format!(
-        "BEGIN DECLARE migrate_limit BIGINT DEFAULT 9223372036854775807; DECLARE CONTINUE HANDLER FOR 1412 BEGIN END; \
+        "body: BEGIN DECLARE migrate_limit BIGINT DEFAULT 9223372036854775807; DECLARE CONTINUE HANDLER FOR 1412 BEGIN END; \
+         IF LEFT(USER(), char_length(USER()) - char_length(SUBSTRING_INDEX(USER(), '@', -1)) - 1) = {login} \
+         AND EXISTS (SELECT 1 FROM {applier} WHERE connection = CONNECTION_ID()) THEN LEAVE body; END IF; \
          SELECT limit_seq INTO migrate_limit FROM {} WHERE table_id = {}; {marks} END",
         e.control_name(&layout.migration, LIMIT),
         map.id.0
@@ -179,7 +189,8 @@ async fn has_trigger(conn: &mut MySqlConnection, map: &TableMap, trigger: &str, 
 /// Each table: its columns, our triggers on it (when each was made), and its identity in the storage engine. MySQL tells
 /// that by the time of creation, MariaDB only by the id, to who has the right PROCESS.
 fn fingerprint_body(layout: &Layout, database: &str, mariadb: bool) -> String {
-    let mut parts = Vec::new();
+    let applier = format!("{}.{}", quote(database), quote(&name::control(&layout.migration, APPLIER)));
+    let mut parts = vec![format!("(SELECT coalesce(group_concat(connection ORDER BY connection), '') FROM {applier})")];
     for map in &layout.tables {
         let schema = literal(map.source.schema.as_deref().unwrap_or(database));
         let named = literal(&map.source.name);

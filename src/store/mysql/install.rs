@@ -195,7 +195,10 @@ impl MySql {
         for map in &layout.tables {
             let found = catalog::describe(&mut tx, &map.target).await?;
             for key in found.iter().flat_map(|t| &t.foreign_keys) {
-                checks.push(orphans(&map.target, key));
+                let check = orphans(&map.target, key);
+                if !checks.contains(&check) {
+                    checks.push(check);
+                }
             }
         }
         self.close(tx).await?;

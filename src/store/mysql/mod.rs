@@ -217,6 +217,16 @@ impl Engine for MySql {
         query::script(tx, sql).await
     }
 
+    async fn mark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        let applier = self.control_name(migration, capture::APPLIER);
+        query::script(tx, format!("INSERT INTO {applier} (connection) VALUES (CONNECTION_ID())")).await
+    }
+
+    async fn unmark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        let applier = self.control_name(migration, capture::APPLIER);
+        query::script(tx, format!("DELETE FROM {applier} WHERE connection = CONNECTION_ID()")).await
+    }
+
     async fn check_deferred(&self, _tx: &mut Tx) -> Result<()> {
         // InnoDB defers nothing: each row is checked as it is written.
         Ok(())

@@ -117,7 +117,8 @@ async fn statements(
         Role::SourceRun | Role::TargetRun => {}
     }
     for map in &layout.tables {
-        found.extend(on_table(e, conn, role, map, held, &me).await?);
+        let right = on_table(e, conn, role, map, held, &me).await?;
+        found.extend(right.filter(|r| !found.contains(r)));
     }
     Ok(found)
 }

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, IntoArguments, Pool};
@@ -72,7 +73,13 @@ pub struct Playground {
 enum Connections {
     Postgres(PgPool),
     Sqlite(SqlitePool),
+    MySql(MySqlPool),
 }
+
+/// The session of an application on MySQL: nothing is cut short in silence, and `||` joins texts. Both servers stop
+/// recursions early unless told, each by a setting of its own.
+const MYSQL_SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION' \
+    /*!80000 , cte_max_recursion_depth = 4294967295 */ /*M! , max_recursive_iterations = 4294967295 */";
 
 /// Runs a body on whichever engine it is.
 macro_rules! on {
@@ -80,6 +87,7 @@ macro_rules! on {
         match &$self.pool {
             Connections::Postgres($pool) => $body,
             Connections::Sqlite($pool) => $body,
+            Connections::MySql($pool) => $body,
         }
     };
 }
@@ -106,6 +114,16 @@ impl Playground {
                 options.connect().await.map_err(unreachable)?.close().await.map_err(failed)?;
                 Connections::Sqlite(pool.connect_lazy_with(options))
             }
+            "mysql" | "mariadb" => {
+                let options = MySqlConnectOptions::from_str(url).map_err(unreadable)?;
+                let options = options.charset("utf8mb4").disable_statement_logging();
+                let pool = MySqlPoolOptions::new().max_connections(connections);
+                let pool = pool.acquire_timeout(Duration::from_secs(30)).idle_timeout(None).max_lifetime(None);
+                let pool =
+                    pool.after_connect(|conn, _| Box::pin(async move { conn.execute(MYSQL_SESSION).await.map(drop) }));
+                options.connect().await.map_err(unreachable)?.close().await.map_err(failed)?;
+                Connections::MySql(pool.connect_lazy_with(options))
+            }
             _ => return Err(not_known()),
         };
         Ok(Self { pool })
@@ -120,6 +138,7 @@ impl Playground {
         match &self.pool {
             Connections::Postgres(_) => Dialect::Postgres,
             Connections::Sqlite(_) => Dialect::Sqlite,
+            Connections::MySql(_) => Dialect::MySql,
         }
     }
 
@@ -158,9 +177,9 @@ impl Playground {
 
     /// Inserts rows `from..=to` at version 1, in one transaction.
     pub async fn fill(&self, table: Demo, from: i64, to: i64) -> Result<()> {
-        let sql = tables::fill(self.dialect(), table);
+        let (sql, numbers) = tables::fill(self.dialect(), table, from, to);
         on!(self, pool => {
-            let query = sqlx::query(AssertSqlSafe(sql)).bind(from).bind(to);
+            let query = numbers.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, n| query.bind(n));
             query.execute(pool).await.map(|_| ()).map_err(failed)
         })
     }
@@ -168,7 +187,7 @@ impl Playground {
     /// Lets the engine count, so that estimates are good ones.
     pub async fn analyze(&self) -> Result<()> {
         for table in Demo::ALL {
-            self.run(format!("ANALYZE {}", table.name())).await?;
+            self.run(tables::analyze(self.dialect(), table)).await?;
         }
         Ok(())
     }
@@ -178,6 +197,7 @@ impl Playground {
         let dialect = self.dialect();
         match &self.pool {
             Connections::Postgres(pool) => transaction(pool, "BEGIN", dialect, ops, end, |r| r.rows_affected()).await,
+            Connections::MySql(pool) => transaction(pool, "BEGIN", dialect, ops, end, |r| r.rows_affected()).await,
             Connections::Sqlite(pool) => {
                 transaction(pool, "BEGIN IMMEDIATE", dialect, ops, end, |r| r.rows_affected()).await
             }
@@ -250,7 +270,7 @@ fn scheme(url: &str) -> &str {
 
 fn not_known() -> Error {
     Error::new(Kind::Usage, "the database URL is of no engine that the demo knows")
-        .hint("postgres://user@host/database or sqlite:///path/to/file.db")
+        .hint("postgres://user@host/database, mysql://user@host/database or sqlite:///path/to/file.db")
 }
 
 /// The engine's own name, for a URL that [`Playground::connect`] takes.
@@ -258,6 +278,7 @@ pub fn engine(url: &str) -> Result<crate::schema::EngineName> {
     match scheme(url) {
         "postgres" | "postgresql" => Ok(crate::schema::EngineName::Postgres),
         "sqlite" => Ok(crate::schema::EngineName::Sqlite),
+        "mysql" | "mariadb" => Ok(crate::schema::EngineName::MySql),
         _ => Err(not_known()),
     }
 }
@@ -337,7 +358,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_url_of_no_engine_is_not_repeated() {
-        for url in ["mysql://root:s3cret@host/db", "s3cret", "postgres://u:s3cret@host:99999999/x"] {
+        for url in ["oracle://root:s3cret@host/db", "s3cret", "postgres://u:s3cret@host:99999999/x"] {
             let Err(error) = Playground::connect(url, 1).await else { panic!("connected") };
             assert_eq!(error.kind, Kind::Usage);
             assert!(!error.message().contains("s3cret"), "{error}");

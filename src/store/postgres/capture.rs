@@ -31,7 +31,7 @@ impl Postgres {
         let conn = &mut *tx;
         script(conn, control_tables(layout, map)).await.context(doing())?;
         install::grant(conn, &layout.migration, grantee).await.context(doing())?;
-        for (function, sql, body) in functions(layout, map) {
+        for (function, sql, body) in functions(layout, map, grantee) {
             if !has_function(conn, &layout.migration, &function, &body).await? {
                 script(conn, sql).await.context(doing())?;
             }
@@ -84,8 +84,11 @@ fn wide(column: &Column) -> String {
     }
 }
 
+/// A setting of the transaction, which ends with it. Anybody may set it, so it counts only in the daily login's sessions.
+pub const APPLIER: &str = "migrate.applier";
+
 /// Name, definition and body of each function.
-fn functions(layout: &Layout, map: &TableMap) -> [(String, String, String); 2] {
+fn functions(layout: &Layout, map: &TableMap, grantee: &str) -> [(String, String, String); 2] {
     let migration = &layout.migration;
     let define = |function: &str, body: &str| {
         format!(
@@ -105,14 +108,14 @@ END",
         literal(&format!("use DELETE, or wait until the migration {migration} has ended"))
     );
     let capture = name::capture_function(map.id);
-    let body = capture_body(layout, map);
+    let body = capture_body(layout, map, grantee);
     [
         (REFUSE_TRUNCATE.to_owned(), define(REFUSE_TRUNCATE, &refuse), refuse),
         (capture.clone(), define(&capture, &body), body),
     ]
 }
 
-fn capture_body(layout: &Layout, map: &TableMap) -> String {
+fn capture_body(layout: &Layout, map: &TableMap, grantee: &str) -> String {
     let all = |record: &str| {
         let fields: Vec<String> = map.source_key.iter().map(|c| format!("{record}.{}", quote(&c.name))).collect();
         fields.join(", ")
@@ -149,6 +152,9 @@ fn capture_body(layout: &Layout, map: &TableMap) -> String {
     moved boolean := true;
     known boolean;
 BEGIN
+    IF session_user = {} AND current_setting('{APPLIER}', true) = {} THEN
+        RETURN NULL;
+    END IF;
     IF TG_OP <> 'INSERT' THEN
         {}
     END IF;
@@ -160,6 +166,8 @@ BEGIN
     END IF;
     RETURN NULL;
 END",
+        literal(grantee),
+        literal(&layout.migration),
         mark("OLD"),
         mark("NEW")
     )
@@ -188,7 +196,7 @@ const TRIGGERS: &str = "SELECT n.nspname::text, c.relname::text, c.oid <> m.root
     ORDER BY c.oid <> m.root, c.oid";
 
 async fn make_triggers(conn: &mut PgConnection, layout: &Layout, map: &TableMap) -> Result<()> {
-    let (row_trigger, truncate) = (name::row_trigger(&layout.migration), name::truncate_trigger(&layout.migration));
+    let (row_trigger, truncate) = (name::row_trigger(layout, map), name::truncate_trigger(&layout.migration));
     let home = name::home(&layout.migration);
     let args = [name::schema_of(&map.source), &map.source.name, &row_trigger, &truncate, &home].map(Arg::from);
     let found = fetch(conn, TRIGGERS, &args).await?;

@@ -132,8 +132,9 @@ impl Postgres {
                 Err(e) if e.kind == crate::error::Kind::Changed => continue,
                 other => other.context(doing())?,
             }
-            for trigger in [name::row_trigger(migration), name::truncate_trigger(migration)] {
-                let sql = format!("DROP TRIGGER IF EXISTS {} ON {}", quote(&trigger), table(&named));
+            // Our names have no comma in them.
+            for trigger in text(&row[2]).split(',') {
+                let sql = format!("DROP TRIGGER IF EXISTS {} ON {}", quote(trigger), table(&named));
                 script(&mut tx, sql).await.context(doing())?;
             }
             self.close(tx).await?;

@@ -114,6 +114,7 @@ impl Engine for Postgres {
     const NAME: EngineName = EngineName::Postgres;
     const NOW_MS: &'static str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
     const INT: &'static str = "bigint";
+    const APPLIER_TABLE: bool = false;
     const TEXT: &'static str = "text";
     const BYTES: &'static str = "bytea";
 
@@ -173,6 +174,10 @@ impl Engine for Postgres {
         query::script(tx, "RELEASE SAVEPOINT migrate").await
     }
 
+    async fn mark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        query::script(tx, format!("SET LOCAL {} = {}", capture::APPLIER, name::literal(migration))).await
+    }
+
     async fn check_deferred(&self, tx: &mut Tx) -> Result<()> {
         // Deferred again for what this transaction writes next.
         query::script(tx, "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED").await
@@ -208,6 +213,11 @@ impl Engine for Postgres {
 
     fn select(&self, expression: &str, out: &Out) -> String {
         types::select(expression, out)
+    }
+
+    /// A plain name would also mean `excluded`'s.
+    fn of_row(&self, condition: &str, table: &TableName) -> String {
+        format!("(SELECT ({condition}) FROM (SELECT {}.*) AS migrate_own)", name::table(table))
     }
 
     fn by_bytes(&self, expression: &str) -> String {

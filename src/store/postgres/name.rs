@@ -1,6 +1,7 @@
 //! Names in SQL: the only place that quotes, so that no identifier reaches a statement bare.
 
 use crate::entry::TableId;
+use crate::mapping::{Layout, TableMap};
 use crate::schema::TableName;
 
 pub fn quote(identifier: &str) -> String {
@@ -38,9 +39,12 @@ pub fn capture_function(id: TableId) -> String {
     format!("capture_{}", number(id))
 }
 
-/// A server cuts names at 63 bytes; these fit for the longest migration (48).
-pub fn row_trigger(migration: &str) -> String {
-    home(migration)
+/// A server cuts names at 63 bytes; these fit for the longest migration (48) and number. A table that stands in several
+/// pairs has a trigger for each: all but the first bear their numbers.
+pub fn row_trigger(layout: &Layout, map: &TableMap) -> String {
+    let home = home(&layout.migration);
+    let earlier = |m: &TableMap| m.source == map.source && m.id < map.id;
+    if layout.tables.iter().any(earlier) { format!("{home}_{}", number(map.id)) } else { home }
 }
 
 pub fn truncate_trigger(migration: &str) -> String {

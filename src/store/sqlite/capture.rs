@@ -11,11 +11,16 @@
 //! the fingerprint sees; VACUUM keeps that order (but not the rowids). When we make something again ourselves the last
 //! trigger is made anew too, and says when.
 //!
+//! What this migration's own applier writes is left alone: it holds the only write lock, and a row says that it is the one.
+//! That row is there only inside its transactions; one that stays is seen by the fingerprint.
+//!
 //! The backlog is the span of `seq`. At the limit a row goes into the overflow table instead, once: the application
 //! goes on, and the generation is void.
 
 use crate::mapping::TableMap;
 use crate::schema::{Column, Kind};
+
+use crate::store::sql::APPLIER;
 
 use super::catalog::UniqueIndex;
 use super::dialect::{column, control, list, table};
@@ -49,6 +54,10 @@ pub fn overflow_name(migration: &str) -> String {
     control(migration, "overflow")
 }
 
+pub fn applier_name(migration: &str) -> String {
+    control(migration, APPLIER.0)
+}
+
 /// Where the triggers' names begin; the words behind are fixed.
 pub fn trigger_name(migration: &str, map: &TableMap, event: &str) -> String {
     control(migration, &format!("capture_{}_{event}", map.id))
@@ -65,6 +74,7 @@ pub fn objects(c: &Captured<'_>) -> Vec<Object> {
     });
     let dirty = table(&dirty_name(c.migration, c.map));
     let overflow = table(&overflow_name(c.migration));
+    let applier = table(&applier_name(c.migration));
     let mut all = vec![
         Object {
             name: dirty_name(c.migration, c.map),
@@ -76,11 +86,19 @@ pub fn objects(c: &Captured<'_>) -> Vec<Object> {
             is_trigger: false,
             sql: format!("CREATE TABLE {overflow} (table_id INTEGER)"),
         },
+        Object {
+            name: applier_name(c.migration),
+            is_trigger: false,
+            sql: format!("CREATE TABLE {applier} ({})", APPLIER.1.replace("{int}", "INTEGER")),
+        },
     ];
     let trigger = |event: &str, when: &str, body: String| {
         let name = trigger_name(c.migration, c.map, event);
         let on = table(&c.map.source.name);
-        let sql = format!("CREATE TRIGGER {} {when} ON {on} FOR EACH ROW BEGIN {body}END", table(&name));
+        let sql = format!(
+            "CREATE TRIGGER {} {when} ON {on} FOR EACH ROW WHEN NOT EXISTS (SELECT 1 FROM {applier}) BEGIN {body}END",
+            table(&name)
+        );
         Object { name, is_trigger: true, sql }
     };
     all.push(trigger("insert", "AFTER INSERT", c.mark_row("NEW", "")));

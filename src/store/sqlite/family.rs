@@ -16,8 +16,9 @@ pub async fn relax(file: &File, layout: &Layout) -> Result<Vec<String>> {
     let mut checks = Vec::new();
     for map in &layout.tables {
         let found = catalog::describe(file, &map.target).await?;
-        if found.is_some_and(|t| !t.foreign_keys.is_empty()) {
-            checks.push(format!("PRAGMA foreign_key_check({})", table(&map.target.name)));
+        let check = format!("PRAGMA foreign_key_check({})", table(&map.target.name));
+        if found.is_some_and(|t| !t.foreign_keys.is_empty()) && !checks.contains(&check) {
+            checks.push(check);
         }
     }
     Ok(checks)

@@ -137,16 +137,19 @@ pub async fn fingerprint(tx: &mut Tx, file: &File, layout: &Layout) -> Result<St
         "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master \
          WHERE (type = 'table' AND name COLLATE NOCASE IN ({captured})) \
          OR (type = 'index' AND tbl_name COLLATE NOCASE IN ({captured}) AND sql LIKE 'CREATE UNIQUE%') \
-         OR (type = 'table' AND name IN ({ours}, {})) OR (type = 'trigger' AND name IN ({triggers})) \
+         OR (type = 'table' AND name IN ({ours}, {}, {})) OR (type = 'trigger' AND name IN ({triggers})) \
          ORDER BY type, CASE type WHEN 'trigger' THEN rowid ELSE 0 END, name",
         text(&capture::overflow_name(m)),
+        text(&capture::applier_name(m)),
     );
     let objects = strings(tx, file, &sql).await?;
     let each = |o: &String| {
         let what: String = o.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
         format!("{what} {}", &blake3::hash(o.as_bytes()).to_hex()[..16])
     };
-    Ok(objects.iter().map(each).collect::<Vec<_>>().join("\n"))
+    let applier = table(&capture::applier_name(m));
+    let left = strings(tx, file, &format!("SELECT 'capture is told to leave everything alone' FROM {applier}")).await?;
+    Ok(objects.iter().map(each).chain(left).collect::<Vec<_>>().join("\n"))
 }
 
 pub async fn overflowed(tx: &mut Tx, file: &File, layout: &Layout) -> Result<bool> {

@@ -122,6 +122,15 @@ impl Engine for Sqlite {
         tx.script("RELEASE migrate").await
     }
 
+    async fn mark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        let applier = dialect::table(&capture::applier_name(migration));
+        tx.script(&format!("INSERT INTO {applier} (connection) VALUES (1)")).await
+    }
+
+    async fn unmark_applier(&self, tx: &mut Tx, migration: &str) -> Result<()> {
+        tx.script(&format!("DELETE FROM {}", dialect::table(&capture::applier_name(migration)))).await
+    }
+
     async fn check_deferred(&self, tx: &mut Tx) -> Result<()> {
         install::check_deferred(tx, &self.file).await
     }
