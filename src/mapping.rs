@@ -114,6 +114,7 @@ pub fn wire_kind(from: EngineName, source: &Kind, to: EngineName, target: &Kind)
     let lossy = |why: &str| Err(Misfit::Lossy(why.to_owned()));
     match (source, target) {
         (Opaque(a), Opaque(b)) if a == b && from == to => Ok(target.clone()),
+        (Opaque(name), Text { .. }) if has_text(from, name) => Ok(target.clone()),
         (Opaque(_), _) | (_, Opaque(_)) => Err(Misfit::Unsupported),
         (Bool, Bool) | (Bytes, Bytes) | (Uuid, Uuid) | (Date, Date) | (Time, Time) => Ok(target.clone()),
         (Timestamp, Timestamp) | (TimestampTz, TimestampTz) | (Int { .. }, Int { .. }) => Ok(target.clone()),
@@ -158,6 +159,12 @@ pub fn wire_kind(from: EngineName, source: &Kind, to: EngineName, target: &Kind)
     }
 }
 
+/// Whether a value of this opaque type has a text that says all of it, in any text column. PostgreSQL's sessions of ours
+/// pin what such texts depend on (time zone, styles), except the names of other objects and of a currency.
+pub fn has_text(engine: EngineName, type_name: &str) -> bool {
+    engine == EngineName::Postgres && !type_name.starts_with("reg") && !type_name.starts_with("money")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,5 +198,10 @@ mod tests {
         assert_eq!(wire_kind(Sqlite, &text, Postgres, &Kind::Timestamp), Ok(Kind::Timestamp));
         assert_eq!(wire_kind(Postgres, &Kind::Timestamp, Sqlite, &text), Ok(Kind::Timestamp));
         assert_eq!(wire_kind(Postgres, &text, Postgres, &Kind::Timestamp), Err(Misfit::Unsupported));
+        let opaque = |name: &str| Kind::Opaque(name.to_owned());
+        assert_eq!(wire_kind(Postgres, &opaque("mood"), Sqlite, &text), Ok(text.clone()));
+        assert_eq!(wire_kind(Postgres, &opaque("money"), Sqlite, &text), Err(Misfit::Unsupported));
+        assert_eq!(wire_kind(Sqlite, &opaque("ANY"), Postgres, &text), Err(Misfit::Unsupported));
+        assert_eq!(wire_kind(Postgres, &text, Postgres, &opaque("mood")), Err(Misfit::Unsupported));
     }
 }

@@ -8,7 +8,7 @@ use super::model::{At, ColumnPlan, ColumnSource};
 use super::resolve::{EXPRESSION_HINT, Notes, Pair};
 use super::suggest::did_you_mean;
 use crate::check;
-use crate::mapping::{Misfit, Origin, WireColumn, wire_kind};
+use crate::mapping::{Misfit, Origin, WireColumn, has_text, wire_kind};
 use crate::schema::{Column, EngineName, Kind, Table};
 use crate::value::Value;
 
@@ -211,7 +211,7 @@ fn new_column(pair: &Pair, column: &ColumnPlan, source: &Read) -> Option<Column>
         Some(found) => derive::copied(&column.target, found, from, to),
         None => {
             let kind = source.kind.clone().unwrap_or(Kind::Text { max_chars: None });
-            derive::made(&column.target, &kind, true, to)
+            derive::made(&column.target, &derive::as_text(from, &kind), true, to)
         }
     }
 }
@@ -283,21 +283,39 @@ fn origin_name(column: &ColumnPlan) -> &str {
     }
 }
 
+/// MySQL's types that have no text of their own.
+const GEOMETRY: [&str; 5] = ["geometry", "point", "linestring", "polygon", "geometrycollection"];
+
 fn misfit(pair: &Pair, column: &ColumnPlan, kind: &Option<Kind>, target: Option<&Column>, notes: &mut Notes) {
     let name = origin_name(column);
     let has = kind.as_ref().map_or("of no declared type", Kind::name);
     let takes = target.map_or_else(|| pair.facts.target_engine.to_string(), |t| t.type_name.clone());
     let is_text = target.is_none_or(|t| matches!(t.kind, Kind::Text { .. }));
-    let is_uuid = target.is_some_and(|t| t.kind == Kind::Uuid);
     let cast = match pair.facts.source_engine {
-        EngineName::Postgres if is_uuid => format!("\"{name}\"::uuid"),
-        EngineName::MySql if is_uuid => format!("cast(`{name}` as uuid)"),
-        EngineName::Postgres => format!("\"{name}\"::text"),
-        EngineName::MySql => format!("cast(`{name}` as char)"),
-        EngineName::Sqlite => format!("cast(\"{name}\" as text)"),
+        EngineName::Postgres => None,
+        EngineName::MySql if GEOMETRY.iter().any(|g| has.ends_with(g)) => Some(format!("hex(`{name}`)")),
+        EngineName::MySql => Some(format!("cast(`{name}` as char)")),
+        EngineName::Sqlite => Some(format!("cast(\"{name}\" as text)")),
     };
-    let into = if is_text || is_uuid { "" } else { ", into a text column" };
-    let hint = format!("convert it: {}: {{ sql: '{cast}' }}{into}, or skip it", column.target.value);
+    let hint = match (cast, kind) {
+        (Some(cast), _) => {
+            let into = if is_text { "" } else { ", into a text column" };
+            format!("convert it: {}: {{ sql: '{cast}' }}{into}, or skip it", column.target.value)
+        }
+        // Such a cast is not immutable, so it can't be an expression.
+        (None, Some(Kind::Opaque(own))) if has_text(EngineName::Postgres, own) => {
+            "make the target's column a text, as which it travels, or skip it".to_owned()
+        }
+        (None, Some(Kind::Opaque(_))) => {
+            "its text depends on a setting or on other tables: give the source a column of numeric or text, or skip it"
+                .to_owned()
+        }
+        (None, _) => {
+            let known = target.filter(|_| pair.facts.target_engine == EngineName::Postgres);
+            let to = known.map_or("text", |t| t.type_name.as_str());
+            format!("convert it: {}: {{ sql: '\"{name}\"::{to}' }}, or skip it", column.target.value)
+        }
+    };
     let spot = if pair.plan.columns.is_some() { &column.target } else { &pair.plan.from };
     notes.at(&check::NO_MEANING, spot, format!("\"{name}\" is {has}, which has no meaning in {takes}"), hint);
 }

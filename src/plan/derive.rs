@@ -1,5 +1,6 @@
 //! Tables that the target lacks, derived from the source's definition.
 
+use crate::mapping::has_text;
 use crate::schema::{Column, EngineName, Kind};
 
 /// Digits that SQLite's numbers keep; a longer decimal is kept as text there.
@@ -150,10 +151,18 @@ fn held(engine: EngineName, kind: &Kind) -> Kind {
     }
 }
 
+/// What another engine keeps a kind as: its text, where only the source's engine knows the type.
+pub(super) fn as_text(from: EngineName, kind: &Kind) -> Kind {
+    match kind {
+        Kind::Opaque(name) if has_text(from, name) => Kind::Text { max_chars: None },
+        other => other.clone(),
+    }
+}
+
 /// A new target column for a source column that travels as it is.
 pub(super) fn copied(name: &str, source: &Column, from: EngineName, to: EngineName) -> Option<Column> {
     if from != to {
-        return made(name, &source.kind, source.nullable, to);
+        return made(name, &as_text(from, &source.kind), source.nullable, to);
     }
     let plain = Column { has_default: false, generated: false, identity_always: false, ..source.clone() };
     // The default collation is the target database's own, which may be another.

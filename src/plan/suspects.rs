@@ -106,6 +106,9 @@ fn of_column(facts: &Facts, source: &Table, wire: &WireColumn) -> Vec<(&'static 
 fn too_small(wire: &WireColumn, loose: bool) -> Option<(&'static Check, Violation)> {
     let dynamic = loose && matches!(wire.origin, Origin::Sql(_));
     match (&wire.source_kind, &wire.target.kind) {
+        (Kind::Opaque(_), Kind::Text { max_chars: Some(takes) }) => {
+            Some((&check::TOO_LONG, Violation::LongerThan(*takes)))
+        }
         (Kind::Text { max_chars: has }, Kind::Text { max_chars: Some(takes) }) => {
             let bounded = !loose && has.is_some_and(|has| has <= *takes);
             (!bounded).then_some((&check::TOO_LONG, Violation::LongerThan(*takes)))

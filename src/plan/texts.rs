@@ -22,7 +22,8 @@ pub fn of_text(facts: &Facts, column: Option<&Column>, wire: &WireColumn) -> Fou
     let (from, to) = (facts.source_engine == PECULIAR, facts.target_engine == PECULIAR);
     let own = |of: &dyn Fn(&Column) -> Option<CharSet>| column.filter(|_| from).and_then(of);
     let mut found = Found::new();
-    let comes = matches!(wire.source_kind, Kind::Text { .. } | Kind::Json);
+    let is_text = matches!(wire.target.kind, Kind::Text { .. });
+    let comes = is_text && matches!(wire.source_kind, Kind::Text { .. } | Kind::Json | Kind::Opaque(_));
     if comes && facts.target_engine != EngineName::Sqlite && is_padded(&wire.target) && !column.is_some_and(is_padded) {
         found.push((&check::ENDS_WITH_BLANK, Violation::EndsWithBlank));
     }
@@ -38,7 +39,7 @@ pub fn of_text(facts: &Facts, column: Option<&Column>, wire: &WireColumn) -> Fou
     if let Some(names) = members(&wire.target).filter(|_| comes) {
         found.push((&check::NO_MEMBER, Violation::NoneOf(names)));
     }
-    if comes || wire.source_kind == Kind::Bytes {
+    if comes && !matches!(wire.source_kind, Kind::Opaque(_)) || wire.source_kind == Kind::Bytes {
         found.extend(bytes(column.filter(|_| from), wire));
     }
     found

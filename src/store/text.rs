@@ -83,7 +83,7 @@ pub fn convert(value: Value, wire: &Kind) -> Option<Value> {
         | (v @ Value::Uuid(_), Kind::Uuid)
         | (v @ Value::Json(_), Kind::Json)
         | (v @ Value::Opaque(_), Kind::Opaque(_)) => v,
-        (Value::Json(t), Kind::Text { .. }) => Value::Text(t),
+        (Value::Json(t) | Value::Opaque(t), Kind::Text { .. }) => Value::Text(t),
         (Value::Float(f), Kind::Float { .. }) if f.is_nan() || f64::from(f as f32) == f => Value::Float(f),
         (Value::Bool(b), Kind::Int { .. }) => Value::Int(b.into()),
         (Value::Int(i @ 0..=1), Kind::Bool) => Value::Bool(i == 1),

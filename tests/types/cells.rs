@@ -9,6 +9,7 @@ pub fn shown(engine: Engine, class: Class) -> &'static str {
     match (engine, class) {
         (Postgres, Class::Float) => "{v}::double precision::text",
         (Postgres, Class::Text) => "encode(convert_to({v}::text, 'UTF8'), 'hex')",
+        (Postgres, Class::Shown) => "encode(convert_to({v}::text, 'UTF8'), 'hex')",
         (Postgres, Class::Bytes) => "encode({v}, 'hex')",
         (Postgres, Class::Zoned) => "({v} AT TIME ZONE 'UTC')::text",
         (Postgres, Class::Bool) => "{v}::int::text",
@@ -18,12 +19,12 @@ pub fn shown(engine: Engine, class: Class) -> &'static str {
         (MariaDb, Class::Text) => "lower(hex(CONVERT({v} USING utf8mb4)))",
         (MariaDb, Class::Bytes) => "CASE WHEN {v} IS NOT NULL THEN lower(hex({v})) END",
         (MariaDb, Class::Zoned) => "CAST(CONVERT_TZ({v}, @@session.time_zone, '+00:00') AS CHAR)",
-        (MariaDb, Class::Shown) => "hex({v})",
+        (MariaDb, Class::Shown) => "lower(hex({v}))",
         (MariaDb, _) => "CAST({v} AS CHAR)",
         (Sqlite, Class::Float) => "printf('%!.17g', {v})",
         (Sqlite, Class::Text | Class::Bytes) => "CASE WHEN {v} IS NOT NULL THEN lower(hex({v})) END",
         (Sqlite, Class::Uuid) => "CASE typeof({v}) WHEN 'blob' THEN hex({v}) ELSE CAST({v} AS TEXT) END",
-        (Sqlite, Class::Shown) => "quote({v})",
+        (Sqlite, Class::Shown) => "CASE typeof({v}) WHEN 'text' THEN lower(hex({v})) ELSE quote({v}) END",
         (Sqlite, _) => "CAST({v} AS TEXT)",
     }
 }

@@ -47,9 +47,12 @@ const HEAD: &str = "# Types\n\n\
 Written by `tests/types.rs`, which moves each type with its extremes through every pair (half of the rows by chunk, half\n\
 by change, into tables that `create_tables` made), compares by SQL of its own, and then changes one cell of each table by\n\
 one unit, which `verify` must name. So a cell of these tables can't be wrong:\n\n\
-- **exact**: every value arrives as it was, and a change of one unit is found.\n\
-- **refused**: `plan` names the column and the way out.\n\
-- **stopped**: the type alone does not tell; `apply` stops at the first such value, names table and key, and changes nothing.\n\n\
+- **exact**: every value arrives as it was, and a change of one unit is found. *As a number*: `1.10` may be spelled\n\
+  `1.1`. *In one spelling*: 36 small characters. *As its text*: in a text column, as a session in UTC with ISO dates and\n\
+  intervals shows it.\n\
+- **refused**: `plan` names the check, the column and the way out. Each cast that it gives was tried.\n\
+\nA value that `plan` counts and refuses may also be written later: then `apply` stops at it, names table and key, and\n\
+changes nothing. A \"stopped\" in these tables would be one that `plan` did not count.\n\n\
 What equals what: a decimal is its number (`1.10` is `1.1`, `-0` is `0`); a float its bits; a text its characters, of which\n\
 the padding of a `char(n)` is none; a timestamp with zone its instant; JSON its text. More of SQLite's declared types stands\n\
 in [types-sqlite.md](types-sqlite.md), of MySQL's in [types-mysql.md](types-mysql.md).\n";

@@ -11,6 +11,7 @@ pub fn violates(expression: &str, violation: &Violation) -> Option<String> {
         Violation::NotFinite => Some(format!("{expression} = 'NaN'")),
         // As text: before version 14 a numeric can't even be compared with an infinity.
         Violation::Infinite => Some(format!("({expression})::text IN ('Infinity', '-Infinity')")),
+        Violation::LongerThan(chars) => Some(format!("char_length(({expression})::text) > {chars}")),
         Violation::NegativeZero => Some(format!("{expression} = 0 AND ({expression})::text = '-0'")),
         Violation::OutsideSet(set) => Some(format!("({expression})::text ~ '[^{}]'", class(*set))),
         Violation::EndsWithBlank => Some(format!("right(({expression})::text, 1) = ' '")),
