@@ -103,7 +103,7 @@ fn with_json_output_stdout_is_lines_and_the_last_is_the_error() {
 fn a_demo_refuses_what_it_cannot_use_and_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let missing = dir.path().join("new").display().to_string();
-    for (url, code) in [("mysql://root:s3cret@localhost/x", 64), ("postgres://u:s3cret@127.0.0.1:1/x", 1)] {
+    for (url, code) in [("oracle://root:s3cret@localhost/x", 64), ("postgres://u:s3cret@127.0.0.1:1/x", 1)] {
         let said = said(&["demo", "--dir", &missing, "--source", url]);
         assert_eq!(said.code, Some(code), "{}", said.err);
         assert!(said.err.starts_with("error: ") && said.err.contains("\nhint: "), "{}", said.err);

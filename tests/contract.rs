@@ -82,6 +82,7 @@ mod on {
                 negative_integer_keys,
                 composite_keys,
                 composite_keys_of_which_the_index_order_is_not_the_columns,
+                keys_of_a_descending_index,
                 text_keys_by_their_bytes,
                 text_keys_of_another_collation,
                 text_keys_that_are_folded,

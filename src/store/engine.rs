@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 
+use crate::entry::TableId;
 use crate::error::Result;
 use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
@@ -268,9 +269,9 @@ pub trait Engine: Send + Sync + Sized + 'static {
     async fn fingerprint(&self, tx: &mut Self::Tx, layout: &Layout) -> Result<String>;
     /// Whether capture has dropped keys because the backlog limit was reached. Read in every sealing transaction.
     async fn overflowed(&self, tx: &mut Self::Tx, layout: &Layout) -> Result<bool>;
-    /// Moves the backlog limit along after dirty keys were taken (and forgets an overflow when `reset`). Cheap: it
-    /// writes only when that matters.
-    async fn advance_limit(&self, tx: &mut Self::Tx, layout: &Layout, reset: bool) -> Result<()>;
+    /// Moves the backlog limit along after dirty keys of `tables` were taken (and forgets an overflow when `reset`).
+    /// Cheap: it writes only when that matters. An engine to which looking at all tables costs nothing does that.
+    async fn advance_limit(&self, tx: &mut Self::Tx, layout: &Layout, tables: &[TableId], reset: bool) -> Result<()>;
     /// Removes every trigger, function and control table of the migration (the triggers first, table by table).
     /// Says what was removed. Tables that vanished in the meantime are fine.
     async fn remove(&self, migration: &str) -> Result<Vec<String>>;

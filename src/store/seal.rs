@@ -58,13 +58,16 @@ pub async fn seal<E: Engine>(e: &E, codec: &dyn Codec, req: &SealRequest<'_>) ->
     if let Work::Open { generation, mapping } = &req.work {
         s.open(&mut tx, *generation, *mapping).await?;
     } else {
-        let (keys, rows, all) = s.take_dirty(&mut tx).await?;
+        let (keys, rows, all, taken) = s.take_dirty(&mut tx).await?;
         s.out.caught_up = all;
         s.out.drained = all && req.may_drain;
         if !keys.is_empty() {
             s.append(&mut tx, Refs::Changes(keys), rows).await?;
         }
-        e.advance_limit(&mut tx, req.layout, false).await?;
+        // What was rolled back uses numbers up, too: an idle seal looks at every table.
+        let every: Vec<TableId> = req.layout.tables.iter().map(|map| map.id).collect();
+        let tables = if req.work == Work::Nothing && taken.is_empty() { &every } else { &taken };
+        e.advance_limit(&mut tx, req.layout, tables, false).await?;
         if s.out.drained && req.work != Work::Nothing {
             tx = s.work(tx).await?;
         }
@@ -114,7 +117,7 @@ impl<E: Engine> Sealing<'_, E> {
         Sql::new(self.e, &m).push("DELETE FROM ").control("log").execute(tx).await?;
         let none = Sql::new(self.e, &m).push("UPDATE ").control(link_table(Side::Source)).push(" SET confirmed = 0");
         ours(none, self.req.lease).execute(tx).await?;
-        self.e.advance_limit(tx, self.req.layout, true).await?;
+        self.e.advance_limit(tx, self.req.layout, &[], true).await?;
         control::put_in(self.e, tx, &m, Side::Source, "verified", "").await?;
         control::put_in(self.e, tx, &m, Side::Source, BEGIN_ANEW, "").await?;
         self.out.head = Mark { generation, position: Position(0), hash: Hash::default() };
@@ -158,10 +161,10 @@ impl<E: Engine> Sealing<'_, E> {
     }
 
     /// Takes visible dirty keys up to the bounds, deletes exactly those, and reads the rows of the ones that the
-    /// backfill has reached. `true`: nothing visible is left.
-    async fn take_dirty(&mut self, tx: &mut E::Tx) -> Result<(Vec<TableKeys>, Vec<Row>, bool)> {
+    /// backfill has reached. `true`: nothing visible is left. And the tables of which any was taken.
+    async fn take_dirty(&mut self, tx: &mut E::Tx) -> Result<(Vec<TableKeys>, Vec<Row>, bool, Vec<TableId>)> {
         let layout = self.req.layout;
-        let (mut keys, mut rows, mut all) = (Vec::new(), Vec::new(), true);
+        let (mut keys, mut rows, mut all, mut tables) = (Vec::new(), Vec::new(), true, Vec::new());
         let mut room = Room { keys: self.req.max_keys.max(1), bytes: self.req.max_bytes };
         let states = log::backfill_rows(self.e, tx, self.codec, layout).await?;
         for map in &layout.tables {
@@ -172,12 +175,15 @@ impl<E: Engine> Sealing<'_, E> {
             let state = states.get(&map.id).cloned().unwrap_or_default();
             let taken = self.take_table(tx, map, &state, &mut room).await?;
             all &= taken.all;
+            if taken.any {
+                tables.push(map.id);
+            }
             if !taken.keys.is_empty() {
                 keys.push(TableKeys { table: map.id, keys: taken.keys });
                 rows.extend(taken.rows);
             }
         }
-        Ok((keys, rows, all))
+        Ok((keys, rows, all, tables))
     }
 
     async fn any_dirty(&self, tx: &mut E::Tx, map: &TableMap) -> Result<bool> {
@@ -205,7 +211,7 @@ impl<E: Engine> Sealing<'_, E> {
             }
             distinct[at].1.push(dirty.seq);
         }
-        let mut taken = Taken::default();
+        let mut taken = Taken { any: !seen.is_empty(), ..Taken::default() };
         for page in distinct.chunks(LOOK_UP_PAGE) {
             let found = self.look_up_dirty(tx, map, page, room).await?;
             for ((dirty, seqs), row) in page.iter().zip(found.rows) {
@@ -405,6 +411,8 @@ struct Taken {
     keys: Vec<(Key, bool)>,
     rows: Vec<Row>,
     all: bool,
+    /// Also what the backfill has not reached.
+    any: bool,
 }
 
 struct Found {

@@ -95,6 +95,17 @@ pub async fn composite_keys_of_which_the_index_order_is_not_the_columns(on: On) 
     copied(on, all).await;
 }
 
+/// PostgreSQL's primary keys have no direction: there an index of the other one stands beside it.
+pub async fn keys_of_a_descending_index(on: On) {
+    let literals = (0..12).map(|i| format!("{}, 'b{}'", i % 3 - 1, i / 3)).collect();
+    let key = if on == On::Postgres { "a, b" } else { "a DESC, b" };
+    let mut all = keys("a {int} NOT NULL, b {text} NOT NULL", key, "a, b, v", literals, "9, ''");
+    if on == On::Postgres {
+        all.ddl += "; CREATE UNIQUE INDEX down ON t(a DESC, b)";
+    }
+    copied(on, all).await;
+}
+
 const WORDS: [&str; 14] = ["a", "B", "c", "", " ", "A b", "a-b", "ab", "Z", "ä", "z", "é", "it's \\ \t\n", "\u{1F600}"];
 
 pub async fn text_keys_by_their_bytes(on: On) {

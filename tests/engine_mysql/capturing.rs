@@ -164,7 +164,7 @@ async fn beyond_the_limit_no_key_is_kept_and_it_is_known() {
     assert!(full().await);
     assert_eq!(place.dirty(&layout, "k1").await, "1 2 3");
     let mut tx = place.run.begin(Mode::Seal(&layout)).await.unwrap();
-    place.run.advance_limit(&mut tx, &layout, true).await.unwrap();
+    place.run.advance_limit(&mut tx, &layout, &[], true).await.unwrap();
     place.run.commit(tx).await.unwrap();
     assert!(!full().await);
     place.app("DELETE FROM t WHERE id = 1").await;

@@ -276,7 +276,7 @@ async fn at_the_limit_capture_stops_loudly_and_can_go_on() {
     assert_eq!(taken(&place, "limit").await.len(), 900);
     // Keys that were taken make room.
     let mut tx = run.begin(Mode::Seal(&layout)).await.unwrap();
-    run.advance_limit(&mut tx, &layout, false).await.unwrap();
+    run.advance_limit(&mut tx, &layout, &[], false).await.unwrap();
     run.commit(tx).await.unwrap();
     exec(&place.db.app_url, "INSERT INTO t SELECT generate_series(901, 1800)").await;
     assert!(!place.overflowed(&layout).await);
@@ -292,9 +292,9 @@ async fn at_the_limit_capture_stops_loudly_and_can_go_on() {
     assert_eq!(markers[0][0].as_deref(), Some("1"), "one is enough for those who come later");
 
     let mut tx = run.begin(Mode::Seal(&layout)).await.unwrap();
-    run.advance_limit(&mut tx, &layout, false).await.unwrap();
+    run.advance_limit(&mut tx, &layout, &[], false).await.unwrap();
     assert!(run.overflowed(&mut tx, &layout).await.unwrap(), "only a reset forgets");
-    run.advance_limit(&mut tx, &layout, true).await.unwrap();
+    run.advance_limit(&mut tx, &layout, &[], true).await.unwrap();
     run.commit(tx).await.unwrap();
     assert!(!place.overflowed(&layout).await);
     exec(&place.db.app_url, "INSERT INTO t VALUES (9999)").await;
@@ -311,7 +311,7 @@ async fn an_old_snapshot_loses_no_key_in_silence() {
     exec(&place.db.app_url, "INSERT INTO t SELECT generate_series(1, 999)").await;
     taken(&place, "old").await;
     let mut tx = run.begin(Mode::Seal(&layout)).await.unwrap();
-    run.advance_limit(&mut tx, &layout, false).await.unwrap();
+    run.advance_limit(&mut tx, &layout, &[], false).await.unwrap();
     run.commit(tx).await.unwrap();
     place.admin.script(&mut old, "INSERT INTO t SELECT generate_series(5001, 5100)").await.unwrap();
     place.admin.commit(old).await.unwrap();
@@ -328,7 +328,7 @@ async fn a_marker_is_not_forgotten_under_a_writer_who_relies_on_it() {
     let markers = "SELECT count(*) FROM \"_migrate_relied\".capture_overflow";
     let forget = async || {
         let mut tx = run.begin(Mode::Seal(&layout)).await.unwrap();
-        run.advance_limit(&mut tx, &layout, true).await?;
+        run.advance_limit(&mut tx, &layout, &[], true).await?;
         run.commit(tx).await
     };
     exec(&place.db.app_url, "INSERT INTO t SELECT generate_series(1, 1500)").await;

@@ -171,7 +171,7 @@ async fn at_the_limit_capture_stops_loudly_and_the_application_goes_on() {
     w.marked(1).await;
     assert!(overflowed(&w).await, "only a new generation forgets it");
     let mut tx = w.engine.begin(Mode::Control).await.unwrap();
-    w.engine.advance_limit(&mut tx, &layout, true).await.unwrap();
+    w.engine.advance_limit(&mut tx, &layout, &[], true).await.unwrap();
     w.engine.commit(tx).await.unwrap();
     assert!(!overflowed(&w).await);
     // The limit is on what waits: marks that are taken make room, however many there were.

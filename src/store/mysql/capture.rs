@@ -18,6 +18,7 @@ use sqlx::mysql::MySqlConnection;
 use super::name::{self, literal, quote, table};
 use super::query::{execute, fetch, script};
 use super::{Arg, MySql, install, int, text};
+use crate::entry::TableId;
 use crate::error::{Context, Error, Result};
 use crate::mapping::{Layout, TableMap};
 use crate::schema::{Column, Kind};
@@ -191,6 +192,7 @@ async fn has_trigger(conn: &mut MySqlConnection, map: &TableMap, trigger: &str, 
 fn fingerprint_body(layout: &Layout, database: &str, mariadb: bool) -> String {
     let applier = format!("{}.{}", quote(database), quote(&name::control(&layout.migration, APPLIER)));
     let mut parts = vec![format!("(SELECT coalesce(group_concat(connection ORDER BY connection), '') FROM {applier})")];
+    let mut files = Vec::new();
     for map in &layout.tables {
         let schema = literal(map.source.schema.as_deref().unwrap_or(database));
         let named = literal(&map.source.name);
@@ -204,16 +206,21 @@ fn fingerprint_body(layout: &Layout, database: &str, mariadb: bool) -> String {
              ORDER BY TRIGGER_NAME SEPARATOR ';'), 'none') FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {schema} \
              AND EVENT_OBJECT_TABLE = {named} AND LEFT(TRIGGER_NAME, char_length({ours})) = {ours})"
         ));
-        parts.push(if mariadb {
+        if mariadb {
             let file = |n: &str| format!("CONVERT(CAST(CONVERT({n} USING filename) AS BINARY) USING utf8mb3)");
             let path = format!("concat({}, '/', {})", file(&schema), file(&named));
-            format!(
-                "(SELECT coalesce(group_concat(TABLE_ID ORDER BY NAME), 'none') FROM information_schema.INNODB_SYS_TABLES \
-                 WHERE NAME = {path} OR LEFT(NAME, char_length({path}) + 3) = concat({path}, '#P#'))"
-            )
+            files.push(format!("NAME = {path} OR LEFT(NAME, char_length({path}) + 3) = concat({path}, '#P#')"));
         } else {
-            format!("(SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {named})")
-        });
+            parts.push(format!("(SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {named})"));
+        }
+    }
+    if !files.is_empty() {
+        // In one go: each look is at all tables of the server.
+        parts.push(format!(
+            "(SELECT coalesce(group_concat(concat(NAME, ' ', TABLE_ID) ORDER BY NAME), 'none') \
+             FROM information_schema.INNODB_SYS_TABLES WHERE {})",
+            files.join(" OR ")
+        ));
     }
     format!("concat_ws('\\n', {})", parts.join(", "))
 }
@@ -232,17 +239,27 @@ pub async fn overflowed(e: &MySql, conn: &mut MySqlConnection, layout: &Layout) 
 }
 
 /// The limit lies so far behind the oldest key that is left (or the last one given out), and is moved only once a tenth
-/// of that has been used up.
-pub async fn advance_limit(e: &MySql, conn: &mut MySqlConnection, layout: &Layout, reset: bool) -> Result<()> {
+/// of that has been used up. Reading the last one given out opens the table's definition, so only `tables` are looked at.
+pub async fn advance_limit(
+    e: &MySql,
+    conn: &mut MySqlConnection,
+    layout: &Layout,
+    tables: &[TableId],
+    reset: bool,
+) -> Result<()> {
     let limits = e.control_name(&layout.migration, LIMIT);
     if reset {
         script(conn, format!("DELETE FROM {}", e.control_name(&layout.migration, OVERFLOW))).await?;
+    }
+    if tables.is_empty() && !reset {
+        return Ok(());
     }
     let (width, slack) = (layout.backlog_limit as i64, (layout.backlog_limit / 10) as i64);
     let rows = fetch(conn, &format!("SELECT table_id, limit_seq FROM {limits}"), &[]).await?;
     for row in rows {
         let (id, limit) = (int(&row[0]), int(&row[1]));
-        let Some(map) = layout.tables.iter().find(|m| i64::from(m.id.0) == id) else { continue };
+        let wanted = |m: &&TableMap| i64::from(m.id.0) == id && (reset || tables.contains(&m.id));
+        let Some(map) = layout.tables.iter().find(wanted) else { continue };
         let dirty = name::control(&layout.migration, &name::dirty(map.id));
         let last = install::last_number(conn, &dirty).await?;
         if !reset && limit.saturating_sub(last) >= width.saturating_sub(slack) {

@@ -33,6 +33,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
 
 use super::engine::{Arg, Dml, Engine, Mode, Out, Statement};
 use super::{Role, Side, TableSize};
+use crate::entry::TableId;
 use crate::error::{Context, Error, Result};
 use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
@@ -385,8 +386,8 @@ impl Engine for MySql {
         capture::overflowed(self, tx, layout).await
     }
 
-    async fn advance_limit(&self, tx: &mut Tx, layout: &Layout, reset: bool) -> Result<()> {
-        capture::advance_limit(self, tx, layout, reset).await
+    async fn advance_limit(&self, tx: &mut Tx, layout: &Layout, tables: &[TableId], reset: bool) -> Result<()> {
+        capture::advance_limit(self, tx, layout, tables, reset).await
     }
 
     async fn remove(&self, migration: &str) -> Result<Vec<String>> {

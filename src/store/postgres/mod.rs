@@ -27,6 +27,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool};
 
 use super::engine::{Arg, Engine, Mode, Out, Statement};
 use super::{Role, Side, TableSize, holder};
+use crate::entry::TableId;
 use crate::error::{Context, Error, Result};
 use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
@@ -345,7 +346,7 @@ impl Engine for Postgres {
         capture::overflowed(tx, layout).await
     }
 
-    async fn advance_limit(&self, tx: &mut Tx, layout: &Layout, reset: bool) -> Result<()> {
+    async fn advance_limit(&self, tx: &mut Tx, layout: &Layout, _tables: &[TableId], reset: bool) -> Result<()> {
         capture::advance_limit(tx, layout, reset).await
     }
 

@@ -26,6 +26,7 @@ mod types;
 
 use async_trait::async_trait;
 
+use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::finding::{Alike, Health, Violation};
 use crate::mapping::{Layout, TableMap};
@@ -272,7 +273,7 @@ impl Engine for Sqlite {
         install::overflowed(tx, &self.file, layout).await
     }
 
-    async fn advance_limit(&self, tx: &mut Tx, layout: &Layout, reset: bool) -> Result<()> {
+    async fn advance_limit(&self, tx: &mut Tx, layout: &Layout, _tables: &[TableId], reset: bool) -> Result<()> {
         install::advance_limit(tx, layout, reset).await
     }
 
