@@ -1,6 +1,6 @@
 //! `migrate status`: where it stands; with `--watch` again and again.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::args::{Output, Status};
 use super::table::{count, duration, lag, table};
@@ -18,7 +18,7 @@ pub async fn run(context: &Context, args: &Status) -> Result<i32> {
         if args.watch && stdout_is_terminal() && !args.json && context.output == Output::Text {
             clear_screen();
         }
-        context.result(args.json, &report, || text(&report, now_ms()))?;
+        context.result(args.json, &report, || text(&report))?;
         if !args.watch {
             return Ok(exit::DONE);
         }
@@ -30,12 +30,7 @@ pub async fn run(context: &Context, args: &Status) -> Result<i32> {
     }
 }
 
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn text(report: &StatusReport, now_ms: i64) -> String {
+fn text(report: &StatusReport) -> String {
     let mut lines = vec![format!("{}: {}", escape(&report.migration), escape(&report.phase)), String::new()];
     if !report.tables.is_empty() {
         lines.push(tables(&report.tables));
@@ -50,7 +45,7 @@ fn text(report: &StatusReport, now_ms: i64) -> String {
         lag(report.lag_ms),
         count(report.in_flight)
     ));
-    lines.push(format!("  run by     {}", holder(report, now_ms)));
+    lines.push(format!("  run by     {}", holder(report)));
     lines.push(format!("  backlog    {}", apply::backlog(&report.backlog)));
     lines.push(format!("  verified   {}", report.last_verify.as_deref().map_or("not yet".to_owned(), escape)));
     let why =
@@ -83,12 +78,11 @@ fn tables(tables: &[StatusTable]) -> String {
     table(["from", "to", ">rows moved", ">of", "backfill", ">dirty keys"], rows)
 }
 
-fn holder(report: &StatusReport, now_ms: i64) -> String {
+fn holder(report: &StatusReport) -> String {
     let Some(holder) = &report.holder else { return "nobody".to_owned() };
-    let since = u64::try_from(now_ms.saturating_sub(report.holder_since_ms)).unwrap_or(0);
-    let since = duration(Duration::from_millis(since));
+    let since = duration(Duration::from_millis(u64::try_from(report.holder_for_ms).unwrap_or(0)));
     match report.holder_alive {
-        true => format!("{}, since {since}", escape(holder)),
+        true => format!("{}, for {since}", escape(holder)),
         false => format!("nobody; {} held it last, taken {since} ago, and is gone", escape(holder)),
     }
 }
@@ -104,17 +98,17 @@ mod tests {
             migration: "crm".into(),
             phase: "backfill".into(),
             holder: Some("host pid 7".into()),
-            holder_since_ms: 1_000,
+            holder_for_ms: 60_000,
             holder_alive: true,
             lag_ms: -1,
             tables: vec![table],
             ..Default::default()
         };
-        let shown = text(&report, 61_000);
+        let shown = text(&report);
         assert!(shown.starts_with("crm: backfill\n"), "{shown}");
-        assert!(shown.contains("host pid 7, since 1m 00s") && shown.contains("lag not known"), "{shown}");
+        assert!(shown.contains("host pid 7, for 1m 00s") && shown.contains("lag not known"), "{shown}");
         assert!(shown.contains("1,200") && shown.contains("verified   not yet"), "{shown}");
         report.holder_alive = false;
-        assert!(text(&report, 61_000).contains("nobody; host pid 7 held it last"));
+        assert!(text(&report).contains("nobody; host pid 7 held it last"));
     }
 }

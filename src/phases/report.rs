@@ -163,9 +163,9 @@ pub struct StatusReport {
     pub lag_ms: i64,
     pub backlog: Backlog,
     pub tables: Vec<StatusTable>,
-    /// Who runs it: holder, since, whether the lease is alive.
+    /// Who runs it: holder, for how long by the source's clock, whether the lease is alive.
     pub holder: Option<String>,
-    pub holder_since_ms: i64,
+    pub holder_for_ms: i64,
     pub holder_alive: bool,
     pub last_verify: Option<String>,
     pub can_roll_back: bool,

@@ -56,7 +56,7 @@ impl Session {
         report.source_position = source.mark.position.0;
         report.confirmed = source.confirmed.0;
         report.holder = source.holder.clone();
-        report.holder_since_ms = (source.now_ms - source.since_ms).max(0);
+        report.holder_for_ms = (source.now_ms - source.since_ms).max(0);
         report.holder_alive = is_alive(source);
         if let Some(target) = target {
             report.target_position = target.mark.position.0;
