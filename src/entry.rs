@@ -69,16 +69,18 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// A direction of one migration. `Forward` goes from the plan's source to its target.
+/// A direction of one migration. `Forward` goes from the plan's source to its target, `Reverse` the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Link {
     Forward,
+    Reverse,
 }
 
 impl Link {
     pub fn name(self) -> &'static str {
         match self {
             Self::Forward => "forward",
+            Self::Reverse => "reverse",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Only *wire columns* travel; constants are added by the receiver and bound what it may touch. The key is the
 //! source's, and a target key is those same columns renamed, plus constants: one to one by construction.
 
-use crate::entry::TableId;
+use crate::entry::{Link, TableId};
 use crate::schema::{Column, EngineName, Kind, TableName};
 use crate::value::{Decimal, Value};
 
@@ -69,14 +69,32 @@ impl TableMap {
 /// All that a store must know about one migration to play its part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
-    /// `[a-z0-9-]{1,48}`; names the control tables.
+    /// `[a-z0-9-]{1,48}`, and [`BACK`] behind it where this is the way back; names the link's control tables.
     pub migration: String,
     pub tables: Vec<TableMap>,
     /// Dirty keys that one table may gather while nothing runs; beyond it capture stops and the generation is void.
     pub backlog_limit: u64,
 }
 
+/// What stands behind a migration's name in the names of the reverse link's own tables, triggers and stream.
+pub const BACK: &str = "$back";
+
+/// The plan's name of the migration that a link belongs to.
+pub fn base(migration: &str) -> &str {
+    migration.strip_suffix(BACK).unwrap_or(migration)
+}
+
 impl Layout {
+    /// Which of the migration's two links this is.
+    pub fn link(&self) -> Link {
+        if self.migration.ends_with(BACK) { Link::Reverse } else { Link::Forward }
+    }
+
+    /// The migration's name, which both links have in common: an applier's mark bears it.
+    pub fn base(&self) -> &str {
+        base(&self.migration)
+    }
+
     pub fn table(&self, id: TableId) -> Option<&TableMap> {
         self.tables.iter().find(|t| t.id == id)
     }

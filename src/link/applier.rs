@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::entry::{Control, Entry, Link, Refs, Refusal, Report, Verdict};
+use crate::entry::{Control, Entry, Refs, Refusal, Report, Verdict};
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::log::codec;
@@ -43,7 +43,8 @@ pub struct Applier<'a> {
 /// Runs until `stop`; `Retry` errors have been retried inside. The lease is given back at the end.
 pub async fn run(ends: Ends, transport: &dyn Transport, stop: &Stop) -> Result<()> {
     let migration = ends.layout.migration.clone();
-    let lease = ends.store.take_lease(&migration, Link::Forward, Side::Target, &ends.holder, ends.lease_ttl_ms).await?;
+    let lease =
+        ends.store.take_lease(&migration, ends.layout.link(), Side::Target, &ends.holder, ends.lease_ttl_ms).await?;
     let result = follow(&ends, transport, &lease, stop).await;
     // Best effort: a lease that is not given back expires.
     let _ = ends.store.release_lease(&migration, &lease).await;
@@ -77,8 +78,8 @@ impl<'a> Applier<'a> {
     async fn start(ends: &'a Ends, transport: &dyn Transport, lease: Lease) -> Result<Self> {
         let migration = ends.layout.migration.as_str();
         ends.store.renew_lease(migration, &lease).await?;
-        let state = ends.store.link_state(migration, Link::Forward, Side::Target).await?;
-        let verdicts = ends.store.verdicts(&ends.layout, Link::Forward).await?;
+        let state = ends.store.link_state(migration, ends.layout.link(), Side::Target).await?;
+        let verdicts = ends.store.verdicts(&ends.layout, ends.layout.link()).await?;
         let receiver = transport.receiver().await?;
         let now = Instant::now();
         let (standing, lag_ms) = (standing_of(&state), state.lag_ms);
@@ -217,7 +218,7 @@ impl<'a> Applier<'a> {
         match applied {
             Ok(Applied::Done { verdicts, lag_ms }) => self.done(entries, verdicts, lag_ms).await,
             Ok(Applied::Moved) => {
-                let state = ends.store.link_state(&ends.layout.migration, Link::Forward, Side::Target).await?;
+                let state = ends.store.link_state(&ends.layout.migration, ends.layout.link(), Side::Target).await?;
                 self.standing = standing_of(&state);
                 self.broken = true;
                 Ok(())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::entry::{Finding, Generation, Hash, Link, Mark, Position, Report, TableId};
+use crate::entry::{Finding, Generation, Hash, Mark, Position, Report, TableId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Stage};
 use crate::log::codec;
@@ -109,9 +109,10 @@ pub async fn run(
     stop: &Stop,
 ) -> Result<()> {
     let (ends, migration) = (start.ends.clone(), start.ends.layout.migration.clone());
-    let lease = ends.store.take_lease(&migration, Link::Forward, Side::Source, &ends.holder, ends.lease_ttl_ms).await?;
+    let lease =
+        ends.store.take_lease(&migration, ends.layout.link(), Side::Source, &ends.holder, ends.lease_ttl_ms).await?;
     let result = follow(start, transport, lease.clone(), commands, stop).await;
-    let state = ends.store.link_state(&migration, Link::Forward, Side::Source).await;
+    let state = ends.store.link_state(&migration, ends.layout.link(), Side::Source).await;
     let epoch = state.map(|s| s.lease_epoch).unwrap_or(lease.epoch);
     // Best effort: a lease that is not given back expires.
     let _ = ends.store.release_lease(&migration, &Lease { epoch, ..lease }).await;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::entry::{Announcement, Generation, Link, Report};
+use crate::entry::{Announcement, Generation, Report};
 use crate::error::Result;
 use crate::event::Event;
 use crate::log::codec;
@@ -24,13 +24,13 @@ impl Relay {
     pub(super) async fn take_over(&mut self, stop: &Stop) -> Result<Option<()>> {
         let migration = self.ends.layout.migration.clone();
         // Ours or free: its epoch grows, also past one whose commit we never heard of.
-        let (link, ttl_ms) = (Link::Forward, self.lease.ttl_ms);
+        let (link, ttl_ms) = (self.ends.layout.link(), self.lease.ttl_ms);
         self.lease = self.ends.store.take_lease(&migration, link, Side::Source, &self.lease.holder, ttl_ms).await?;
         let Some(report) = self.announce(stop).await? else { return Ok(None) };
-        let state = self.ends.store.link_state(&migration, Link::Forward, Side::Source).await?;
+        let state = self.ends.store.link_state(&migration, self.ends.layout.link(), Side::Source).await?;
         self.head = state.mark;
         self.forget_in_flight();
-        let known = self.ends.store.knows(&migration, Link::Forward, &report.mark).await?;
+        let known = self.ends.store.knows(&migration, self.ends.layout.link(), &report.mark).await?;
         match course(&self.head, &report.mark, known) {
             _ if self.begin_anew => self.begin(&report, "capture was not whole all the time").await?,
             Course::Continue => {}
@@ -64,7 +64,7 @@ impl Relay {
                 if announced.is_some() {
                     self.lease = self.ends.store.raise_epoch(&migration, &self.lease, self.lease.epoch).await?;
                 }
-                let a = Announcement { migration, link: Link::Forward, epoch: self.lease.epoch };
+                let a = Announcement { migration, link: self.ends.layout.link(), epoch: self.lease.epoch };
                 self.sender.announce(self.lease.epoch, codec::write_announcement(&a)).await?;
                 announced = Some(Instant::now());
             }

@@ -74,7 +74,7 @@ pub async fn apply<E: Engine>(
     let mut tx = e.begin(Mode::Apply { layout, backfill }).await?;
     let m = layout.migration.as_str();
     let Some(lag_ms) = move_checkpoint(e, &mut tx, m, lease, &from, last).await? else { return Ok(Applied::Moved) };
-    e.mark_applier(&mut tx, m).await?;
+    e.mark_applier(&mut tx, layout.base()).await?;
     let mut a = Applying { e, layout, verdicts: vec![] };
     for entry in entries {
         if let Some(refusal) = a.entry(&mut tx, entry).await? {
@@ -83,7 +83,7 @@ pub async fn apply<E: Engine>(
     }
     keep_verdicts(e, &mut tx, codec, m, last.header.heard, &a.verdicts).await?;
     let verdicts = a.verdicts;
-    e.unmark_applier(&mut tx, m).await?;
+    e.unmark_applier(&mut tx, layout.base()).await?;
     e.check_deferred(&mut tx).await?;
     e.commit(tx).await?;
     Ok(Applied::Done { verdicts, lag_ms })

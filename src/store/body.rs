@@ -151,6 +151,22 @@ impl<E: Engine> Store for SqlStore<E> {
         Ok(control::requests(&self.engine, migration, Some(id)).await?.pop())
     }
 
+    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()> {
+        gate::make(&self.engine, layout, side, grantee, closed).await
+    }
+
+    async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate> {
+        gate::look(&self.engine, layout, side).await
+    }
+
+    async fn fence(&self, layout: &Layout, side: Side, fence: &Fence<'_>) -> Result<i64> {
+        gate::fence(&self.engine, layout, side, fence).await
+    }
+
+    async fn unfence(&self, layout: &Layout, side: Side) -> Result<()> {
+        gate::unfence(&self.engine, layout, side).await
+    }
+
     async fn take_lease(&self, migration: &str, link: Link, side: Side, holder: &str, ttl_ms: i64) -> Result<Lease> {
         lease::take(&self.engine, migration, link, side, holder, ttl_ms).await
     }
@@ -183,8 +199,8 @@ impl<E: Engine> Store for SqlStore<E> {
         lease::raise_epoch(&self.engine, migration, lease, above).await
     }
 
-    async fn knows(&self, migration: &str, _link: Link, mark: &Mark) -> Result<bool> {
-        log::knows(&self.engine, migration, mark).await
+    async fn knows(&self, migration: &str, link: Link, mark: &Mark) -> Result<bool> {
+        log::knows(&self.engine, migration, link, mark).await
     }
 
     async fn rewind(&self, layout: &Layout, lease: &Lease, head: Mark, to: Mark) -> Result<()> {

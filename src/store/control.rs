@@ -15,7 +15,7 @@ pub async fn install<E: Engine>(e: &E, layout: &Layout, side: Side, grantee: &st
     e.create_home(m, grantee).await?;
     let mut tx = e.begin(Mode::Install).await?;
     e.script(&mut tx, &control_ddl(e, m, side)).await?;
-    insert_missing_link(e, &mut tx, m, side).await?;
+    insert_missing_link(e, &mut tx, layout, side).await?;
     if side == Side::Source {
         for map in &layout.tables {
             let id = i64::from(map.id.0);
@@ -37,19 +37,23 @@ pub async fn install<E: Engine>(e: &E, layout: &Layout, side: Side, grantee: &st
     e.commit(tx).await
 }
 
-async fn insert_missing_link<E: Engine>(e: &E, tx: &mut E::Tx, m: &str, side: Side) -> Result<()> {
-    let table = link_table(side);
+async fn insert_missing_link<E: Engine>(e: &E, tx: &mut E::Tx, layout: &Layout, side: Side) -> Result<()> {
+    let (table, m, name) = (link_table(side), layout.migration.as_str(), layout.link().name());
     Sql::new(e, m)
         .push("INSERT INTO ")
         .control(table)
         .push(
             " (name, generation, position, hash, epoch, lease_epoch, since_ms, expires_ms, lag_ms, confirmed) \
-               SELECT 'forward', 0, 0, ",
+               SELECT ",
         )
+        .arg(name)
+        .push(", 0, 0, ")
         .arg(vec![0u8; 32])
         .push(", 0, 0, 0, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM ")
         .control(table)
-        .push(" WHERE name = 'forward')")
+        .push(" WHERE name = ")
+        .arg(name)
+        .push(")")
         .execute(tx)
         .await
         .map(|_| ())

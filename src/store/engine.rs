@@ -12,7 +12,7 @@ use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
 
-use super::{Role, Side, TableSize};
+use super::{Fence, Role, Side, TableSize};
 
 /// Why a transaction is opened; decides isolation, locks and time-outs.
 #[derive(Debug, Clone, Copy)]
@@ -250,6 +250,19 @@ pub trait Engine: Send + Sync + Sized + 'static {
     fn octets(&self, expression: &str) -> String {
         format!("octet_length({expression})")
     }
+
+    // -- the gate (`gate` has the rows; each of these is idempotent)
+
+    /// Whether the gate's triggers are made with the control tables and armed by a row, since making them later would
+    /// wait for readers and stall everybody behind.
+    const GATE_HANGS: bool = false;
+    /// Hangs the triggers on every table of the side, as the rows say whether they refuse.
+    async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()>;
+    /// Sets the fence's row and makes it count for every transaction, also one with an older snapshot: on return each
+    /// write that was accepted has committed, and none is accepted until `deadline_ms`.
+    async fn shut_gate(&self, layout: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()>;
+    /// After the fence's row was taken back: takes away what costs writers something, where the owner's row is open.
+    async fn free_gate(&self, layout: &Layout, side: Side) -> Result<()>;
 
     // -- installing (each idempotent)
 

@@ -132,10 +132,10 @@ pub async fn set_head<E: Engine>(e: &E, tx: &mut E::Tx, m: &str, lease: &Lease, 
     Err(lost(&state_in(e, tx, m, lease.link, Side::Source).await?, lease))
 }
 
-pub async fn knows<E: Engine>(e: &E, m: &str, mark: &Mark) -> Result<bool> {
+pub async fn knows<E: Engine>(e: &E, m: &str, link: Link, mark: &Mark) -> Result<bool> {
     let mut tx = e.begin(Mode::Look).await?;
     if mark.position == Position(0) {
-        let head = state_in(e, &mut tx, m, Link::Forward, Side::Source).await?.mark;
+        let head = state_in(e, &mut tx, m, link, Side::Source).await?.mark;
         // The beginning is known as long as the log still reaches back to it.
         let sql = Sql::new(e, m).push("SELECT 1 FROM ").control("log").push(" WHERE position = 1 AND generation = ");
         return Ok(head.generation == mark.generation && sql.arg(mark.generation.0).first(&mut tx).await?.is_some());

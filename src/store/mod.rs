@@ -9,6 +9,7 @@ mod control;
 mod count;
 mod digest;
 pub mod engine;
+pub mod gate;
 pub mod holder;
 mod lease;
 mod log;
@@ -218,6 +219,33 @@ pub struct JournalLine {
     pub detail: String,
 }
 
+/// Whether a store takes the application's writes on a migration's tables, by the rows of [`gate`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Refused until the deadline, by the database's clock; then `closed` alone counts.
+    pub fenced: bool,
+    pub deadline_ms: i64,
+    /// The attempt that fenced it.
+    pub cut: u64,
+    /// Refused for good: the other side owns the data, or will when it hears of it.
+    pub closed: bool,
+    /// Changes of owner that this store knows of.
+    pub turn: u64,
+    pub now_ms: i64,
+}
+
+/// A fence to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Fence<'a> {
+    /// How long it holds if nobody decides.
+    pub pause_ms: i64,
+    /// How long it may wait for the locks of one table, at most; writers of that table wait no longer either.
+    pub lock_timeout_ms: i64,
+    pub cut: u64,
+    /// The daily login, whose applier passes.
+    pub grantee: &'a str,
+}
+
 /// A store of any engine. Object-safe, since engines are chosen at run time.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -274,6 +302,19 @@ pub trait Store: Send + Sync {
     async fn answer(&self, migration: &str, id: u64, answer: &str) -> Result<()>;
     async fn open_requests(&self, migration: &str) -> Result<Vec<Request>>;
     async fn request(&self, migration: &str, id: u64) -> Result<Option<Request>>;
+
+    // -- the gate, with the install role
+
+    /// Makes the gate's rows, closed or open; safe to repeat, and then changes nothing. A closed gate refuses the
+    /// application's writes on the tables of `side` from the return on.
+    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()>;
+    async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate>;
+    /// Refuses the application's writes until the deadline, which comes back (the database's clock). From the return on
+    /// every write that was accepted is visible. `Retry` where a lock was not had in time: the error names who holds
+    /// it, nobody waits for us any more, and a part of the tables may be fenced until the deadline.
+    async fn fence(&self, layout: &Layout, side: Side, fence: &Fence<'_>) -> Result<i64>;
+    /// Takes the fence and what hangs on the tables for it away; where the gate is closed for good it stays so.
+    async fn unfence(&self, layout: &Layout, side: Side) -> Result<()>;
 
     // -- leases
 

@@ -116,6 +116,7 @@ impl Reader<'_> {
     fn link(&mut self) -> Result<Link> {
         match self.text()?.as_str() {
             "forward" => Ok(Link::Forward),
+            "reverse" => Ok(Link::Reverse),
             _ => Err(bad("an unknown link")),
         }
     }

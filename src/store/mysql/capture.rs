@@ -116,7 +116,10 @@ fn control_tables(e: &MySql, layout: &Layout, map: &TableMap) -> [String; 4] {
             "CREATE TABLE IF NOT EXISTS {}(table_id bigint NOT NULL PRIMARY KEY, limit_seq bigint NOT NULL)",
             control(LIMIT)
         ),
-        format!("CREATE TABLE IF NOT EXISTS {}(connection bigint NOT NULL PRIMARY KEY)", control(APPLIER)),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {}(connection bigint NOT NULL PRIMARY KEY)",
+            e.control_name(layout.base(), APPLIER)
+        ),
         format!(
             "CREATE TABLE IF NOT EXISTS {}(table_id bigint NOT NULL, connection bigint NOT NULL, times bigint NOT NULL, PRIMARY KEY (table_id, connection))",
             control(OVERFLOW)
@@ -141,7 +144,7 @@ fn body(e: &MySql, layout: &Layout, map: &TableMap, event: &str, grantee: &str) 
         _ => format!("{old} IF {} THEN {new} END IF;", moved(map)),
     };
     let login = literal(grantee.rsplit_once('@').map_or(grantee, |(user, _)| user));
-    let applier = e.control_name(&layout.migration, APPLIER);
+    let applier = e.control_name(layout.base(), APPLIER);
     // `USER()` is the client's login, also where a trigger runs with its definer's rights; a user's name may have an `@`.
     // 1412: the table of limits is newer than the application's snapshot.
     format!(
@@ -190,7 +193,7 @@ async fn has_trigger(conn: &mut MySqlConnection, map: &TableMap, trigger: &str, 
 /// Each table: its columns, our triggers on it (when each was made), and its identity in the storage engine. MySQL tells
 /// that by the time of creation, MariaDB only by the id, to who has the right PROCESS.
 fn fingerprint_body(layout: &Layout, database: &str, mariadb: bool) -> String {
-    let applier = format!("{}.{}", quote(database), quote(&name::control(&layout.migration, APPLIER)));
+    let applier = format!("{}.{}", quote(database), quote(&name::control(layout.base(), APPLIER)));
     let mut parts = vec![format!("(SELECT coalesce(group_concat(connection ORDER BY connection), '') FROM {applier})")];
     let mut files = Vec::new();
     for map in &layout.tables {

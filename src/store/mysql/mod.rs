@@ -17,6 +17,7 @@ mod define;
 mod errors;
 mod expression;
 mod fit;
+mod gate;
 mod health;
 mod install;
 mod name;
@@ -32,7 +33,7 @@ use sqlx::Transaction;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
 
 use super::engine::{Arg, Dml, Engine, Mode, Out, Statement};
-use super::{Role, Side, TableSize};
+use super::{Fence, Role, Side, TableSize};
 use crate::entry::TableId;
 use crate::error::{Context, Error, Result};
 use crate::finding::{Alike, Health, Violation};
@@ -352,6 +353,18 @@ impl Engine for MySql {
 
     fn folded(&self, expression: &str, alike: &Alike) -> String {
         count::folded(expression, alike)
+    }
+
+    async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {
+        self.gate_hang(layout, side, grantee).await
+    }
+
+    async fn shut_gate(&self, layout: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()> {
+        self.gate_shut(layout, side, fence, deadline_ms).await
+    }
+
+    async fn free_gate(&self, layout: &Layout, side: Side) -> Result<()> {
+        self.gate_free(layout, side).await
     }
 
     async fn create_home(&self, migration: &str, grantee: &str) -> Result<()> {

@@ -167,7 +167,7 @@ BEGIN
     RETURN NULL;
 END",
         literal(grantee),
-        literal(&layout.migration),
+        literal(layout.base()),
         mark("OLD"),
         mark("NEW")
     )

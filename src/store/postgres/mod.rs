@@ -11,6 +11,7 @@ mod count;
 mod define;
 mod errors;
 mod expression;
+mod gate;
 mod health;
 mod install;
 mod lexer;
@@ -26,7 +27,7 @@ use sqlx::Transaction;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 
 use super::engine::{Arg, Engine, Mode, Out, Statement};
-use super::{Role, Side, TableSize, holder};
+use super::{Fence, Role, Side, TableSize, holder};
 use crate::entry::TableId;
 use crate::error::{Context, Error, Result};
 use crate::finding::{Alike, Health, Violation};
@@ -312,6 +313,18 @@ impl Engine for Postgres {
 
     async fn limit_time(&self, tx: &mut Tx, limit_ms: u64) -> Result<()> {
         query::script(tx, format!("SET LOCAL statement_timeout = {limit_ms}")).await
+    }
+
+    async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {
+        self.gate_hang(layout, side, grantee).await
+    }
+
+    async fn shut_gate(&self, layout: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()> {
+        self.gate_shut(layout, side, fence, deadline_ms).await
+    }
+
+    async fn free_gate(&self, layout: &Layout, side: Side) -> Result<()> {
+        self.gate_free(layout, side).await
     }
 
     async fn create_home(&self, migration: &str, grantee: &str) -> Result<()> {

@@ -17,7 +17,7 @@
 //! The backlog is the span of `seq`. At the limit a row goes into the overflow table instead, once: the application
 //! goes on, and the generation is void.
 
-use crate::mapping::TableMap;
+use crate::mapping::{TableMap, base};
 use crate::schema::{Column, Kind};
 
 use crate::store::sql::APPLIER;
@@ -55,7 +55,7 @@ pub fn overflow_name(migration: &str) -> String {
 }
 
 pub fn applier_name(migration: &str) -> String {
-    control(migration, APPLIER.0)
+    control(base(migration), APPLIER.0)
 }
 
 /// Where the triggers' names begin; the words behind are fixed.

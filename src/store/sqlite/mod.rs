@@ -19,6 +19,7 @@ mod dialect;
 mod errors;
 mod expression;
 mod family;
+mod gate;
 mod health;
 mod install;
 mod tokens;
@@ -34,7 +35,7 @@ use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Ta
 use crate::value::{Row, Value};
 
 use super::engine::{Arg, Engine, Mode, Out, Statement};
-use super::{Role, Side, TableSize};
+use super::{Fence, Role, Side, TableSize};
 
 use connection::{File, Purpose, Tx};
 
@@ -237,6 +238,18 @@ impl Engine for Sqlite {
 
     fn folded(&self, expression: &str, alike: &Alike) -> String {
         count::folded(expression, alike)
+    }
+
+    async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {
+        self.gate_hang(layout, side, grantee).await
+    }
+
+    async fn shut_gate(&self, layout: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()> {
+        self.gate_shut(layout, side, fence, deadline_ms).await
+    }
+
+    async fn free_gate(&self, layout: &Layout, side: Side) -> Result<()> {
+        self.gate_free(layout, side).await
     }
 
     async fn create_home(&self, migration: &str, _grantee: &str) -> Result<()> {
