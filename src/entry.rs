@@ -185,7 +185,13 @@ pub fn bucket(hash: u128, of: u32) -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     /// Begins a generation. `mapping`: hash of the table pairs; the target refuses entries of another mapping.
-    Open { mapping: Hash },
+    Begin { mapping: Hash },
+    /// The sender takes no more writes of the application: nothing follows, unless an `Abort` does.
+    Fence { cut: u64 },
+    /// The decision: from here on the receiver owns the data. `turn` counts the changes of owner.
+    Open { turn: u64 },
+    /// The fence of this attempt is gone; the sender owns the data as before.
+    Abort { cut: u64 },
 }
 
 /// One sealed entry.

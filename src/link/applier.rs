@@ -205,7 +205,7 @@ impl<'a> Applier<'a> {
 
     fn check_mapping(&self, entry: &Entry) -> Result<()> {
         match &entry.refs {
-            Refs::Control(Control::Open { mapping }) if *mapping != self.ends.mapping => Err(Error::changed(
+            Refs::Control(Control::Begin { mapping }) if *mapping != self.ends.mapping => Err(Error::changed(
                 "the stream carries entries of another plan under this migration's name: they are left out",
             )),
             _ => Ok(()),
@@ -236,7 +236,7 @@ impl<'a> Applier<'a> {
 
     async fn done(&mut self, entries: &[Entry], verdicts: Vec<Verdict>, lag_ms: i64) -> Result<()> {
         let Some(last) = entries.last() else { return Ok(()) };
-        if entries.iter().any(|e| matches!(e.refs, Refs::Control(Control::Open { .. }))) {
+        if entries.iter().any(|e| matches!(e.refs, Refs::Control(Control::Begin { .. }))) {
             self.verdicts.clear();
         }
         self.standing = Standing { mark: last.mark(), epoch: last.header.epoch };

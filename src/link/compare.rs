@@ -160,7 +160,7 @@ impl Pass {
                 run.set_asked = true;
                 self.todo.pop_front();
             }
-            TaskKind::Rows { .. } | TaskKind::Keys { .. } => {}
+            TaskKind::Rows { .. } | TaskKind::Keys { .. } | TaskKind::Named { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod applier;
 pub mod compare;
+pub mod cut;
 pub mod relay;
 mod takeover;
 
@@ -68,6 +69,8 @@ pub struct Pulse {
     pub bytes: u64,
     /// Keys of `changes` entries sealed since this relay began.
     pub changes: u64,
+    /// The last change of owner of which this relay told the receiver, once that is confirmed.
+    pub told_turn: u64,
     /// New generations begun since this relay began.
     pub generations_begun: u64,
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::entry::{Finding, Generation, Hash, Mark, Position, Report, TableId};
+use crate::entry::{Control, Finding, Generation, Hash, Mark, Position, Report, TableId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Stage};
 use crate::log::codec;
@@ -22,6 +22,7 @@ use crate::value::Key;
 
 use super::applier::refusal_error;
 use super::compare::{Pass, PassResult};
+use super::cut::{Handover, Opened, Recent};
 use super::{Ends, Pulse};
 
 /// Unconfirmed entries and bytes, at the most.
@@ -53,6 +54,36 @@ pub enum Command {
     Verify(oneshot::Sender<PassResult>),
     /// Mark keys dirty: the next seals send what they are now.
     Repair(Vec<(TableId, Vec<Key>)>, oneshot::Sender<Result<()>>),
+    /// The sender is fenced: bring the rest, compare what was not compared, seal the fence. The answer comes when the
+    /// receiver has confirmed all that.
+    HandOver(u64, oneshot::Sender<Result<Mark>>),
+    /// Decide, now.
+    Decide(u64, oneshot::Sender<Result<Opened>>),
+    /// The fence is gone again.
+    Release,
+}
+
+/// What a request says of where the relay is.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    head: Mark,
+    may_drain: bool,
+    settled: bool,
+    heard: Position,
+}
+
+impl Terms {
+    pub fn request<'a>(
+        self,
+        ends: &'a Ends,
+        lease: &'a Lease,
+        work: &Work,
+        returned: &'a [(TableId, Vec<Key>)],
+    ) -> SealRequest<'a> {
+        let Terms { head, may_drain, settled, heard } = self;
+        let (layout, max_keys, max_bytes, work) = (ends.layout.as_ref(), SEAL_KEYS, SEAL_BYTES, work.clone());
+        SealRequest { layout, lease, head, max_keys, max_bytes, may_drain, settled, heard, work, returned }
+    }
 }
 
 struct InFlight {
@@ -84,6 +115,11 @@ pub struct Relay {
     todo: VecDeque<TableId>,
     totals: Vec<(TableId, u64)>,
     pass: Option<(Pass, oneshot::Sender<PassResult>)>,
+    pub(super) recent: Recent,
+    pub(super) handover: Option<Handover>,
+    /// A decision that the receiver may not know of, and the one that is on its way.
+    pub(super) to_tell: Option<Control>,
+    pub(super) telling: Option<Opened>,
     pulse: watch::Sender<Pulse>,
     state: Pulse,
     renewed: Instant,
@@ -136,6 +172,9 @@ async fn follow(
                     pause = Duration::from_millis(50);
                 }
                 relay.ends.reporter.event(&Event::Warning(format!("the source's side begins again: {e}")));
+                if let Some(mut handover) = relay.handover.take() {
+                    handover.fail(e);
+                }
                 stop.sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
@@ -166,6 +205,10 @@ impl Relay {
             todo: VecDeque::new(),
             totals: start.totals,
             pass: None,
+            recent: Recent::default(),
+            handover: None,
+            to_tell: None,
+            telling: None,
             pulse: start.pulse,
             state,
             renewed: Instant::now(),
@@ -190,7 +233,26 @@ impl Relay {
 
     async fn obey(&mut self, command: Command) -> Result<()> {
         match command {
-            Command::Verify(reply) => self.pass = Some((Pass::new(&self.ends.layout, self.bounds.chunk_rows), reply)),
+            Command::Verify(reply) => {
+                self.recent.pass_begins();
+                self.pass = Some((Pass::new(&self.ends.layout, self.bounds.chunk_rows), reply));
+            }
+            Command::HandOver(cut, reply) => {
+                self.caught_up = false;
+                self.handover = Some(Handover::new(cut, reply));
+            }
+            Command::Decide(cut, reply) => {
+                let decided = self.decide(cut).await;
+                let retry = decided.as_ref().err().filter(|e| e.is_retry()).map(|e| Error::retry(e.message()));
+                let _ = reply.send(decided);
+                // The outcome of a commit may be unknown: what is true is read again.
+                return retry.map_or(Ok(()), Err);
+            }
+            Command::Release => {
+                if let Some(handover) = self.handover.take() {
+                    self.to_tell = Some(Control::Abort { cut: handover.cut });
+                }
+            }
             Command::Repair(keys, reply) => {
                 let mut result = Ok(());
                 for (table, keys) in keys {
@@ -262,6 +324,12 @@ impl Relay {
             let Bounds { chunk_rows, chunk_bytes } = self.bounds;
             return Work::Chunk { table, max_rows: chunk_rows, max_bytes: chunk_bytes };
         }
+        if let Some(control) = &self.to_tell {
+            return Work::Tell(control.clone());
+        }
+        if let Some(handover) = &mut self.handover {
+            return handover.work(self.caught_up, &self.recent);
+        }
         match &mut self.pass {
             Some((pass, _)) if self.state.backfilled => match pass.next_tasks() {
                 tasks if tasks.is_empty() => Work::Nothing,
@@ -272,20 +340,8 @@ impl Relay {
     }
 
     async fn seal(&mut self, work: Work) -> Result<()> {
-        let undrained = self.in_flight.iter().any(|e| !e.drained);
         let returned = std::mem::take(&mut self.returned);
-        let request = SealRequest {
-            layout: &self.ends.layout,
-            lease: &self.lease,
-            head: self.head,
-            max_keys: SEAL_KEYS,
-            max_bytes: SEAL_BYTES,
-            may_drain: !undrained,
-            settled: self.state.backfilled,
-            heard: self.heard,
-            work: work.clone(),
-            returned: &returned,
-        };
+        let request = self.terms().request(&self.ends, &self.lease, &work, &returned);
         let sealed = self.ends.alive(&self.lease, self.ends.store.seal(request)).await?;
         self.sealed_at = Instant::now();
         if sealed.overflowed {
@@ -297,11 +353,20 @@ impl Relay {
             let entry = sealed.entries.iter().find(|e| e.name == "digest");
             pass.asked(tasks, entry.map(|e| e.mark.position), &sealed.ends);
         }
-        self.sealed(&sealed, &work);
+        if let Some(handover) = &mut self.handover {
+            handover.sealed(&work, &sealed);
+        }
+        self.told(&work, &sealed);
+        self.note_sealed(&sealed, &work);
         self.send_unsent().await
     }
 
-    fn sealed(&mut self, sealed: &Sealed, work: &Work) {
+    pub(super) fn terms(&self) -> Terms {
+        let may_drain = self.in_flight.iter().all(|e| e.drained);
+        Terms { head: self.head, may_drain, settled: self.state.backfilled, heard: self.heard }
+    }
+
+    pub(super) fn note_sealed(&mut self, sealed: &Sealed, work: &Work) {
         self.head = sealed.head;
         self.caught_up = sealed.caught_up;
         self.state.in_sync &= sealed.entries.is_empty();
@@ -313,7 +378,10 @@ impl Relay {
             });
             self.unsent.push_back((entry.mark.position, entry.bytes.clone()));
             match entry.name {
-                "changes" => self.state.changes += entry.rows,
+                "changes" => {
+                    self.state.changes += entry.rows;
+                    self.recent.changed(&entry.keys);
+                }
                 "chunk" => {
                     self.last_chunk = entry.mark.position;
                     self.state.rows += entry.rows;
@@ -340,7 +408,7 @@ impl Relay {
         self.ends.reporter.event(&event);
     }
 
-    async fn send_unsent(&mut self) -> Result<()> {
+    pub(super) async fn send_unsent(&mut self) -> Result<()> {
         while self.sender.has_room()
             && let Some((position, bytes)) = self.unsent.pop_front()
         {
@@ -387,6 +455,9 @@ impl Relay {
                     if let Some((pass, _)) = &mut self.pass {
                         pass.heard(verdict);
                     }
+                    if let Some(handover) = &mut self.handover {
+                        handover.heard(verdict);
+                    }
                 }
             }
         }
@@ -396,7 +467,9 @@ impl Relay {
             if pass.is_done()
                 && let Some((pass, reply)) = self.pass.take()
             {
-                let _ = reply.send(pass.result());
+                let result = pass.result();
+                self.recent.pass_ends(result.mismatches == 0 && result.differences.is_empty());
+                let _ = reply.send(result);
             }
         }
     }
@@ -421,6 +494,12 @@ impl Relay {
         }
         let was = self.state.backfilled;
         self.state.confirmed = mark.position;
+        if let Some(handover) = &mut self.handover {
+            handover.confirmed(mark.position);
+        }
+        if let Some(opened) = self.telling.take_if(|o| o.position <= mark.position) {
+            self.state.told_turn = opened.turn;
+        }
         // Live changes behind the last chunk need no waiting for: they come for ever.
         self.state.backfilled |= self.todo.is_empty() && self.last_chunk <= mark.position;
         if let Some(position) = confirmed {
@@ -457,10 +536,11 @@ impl Relay {
         }
     }
 
-    pub(super) async fn open(&mut self, generation: Generation) -> Result<()> {
+    pub(super) async fn begin(&mut self, generation: Generation, copied: bool) -> Result<()> {
+        self.recent.forget();
         let mapping: Hash = self.ends.mapping;
         self.heard = Position(0);
-        self.seal(Work::Open { generation, mapping }).await?;
+        self.seal(Work::Begin { generation, mapping, copied }).await?;
         self.state.generations_begun += 1;
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::entry::{Announcement, Generation, Report};
+use crate::entry::{Announcement, Generation, Link, Report};
 use crate::error::Result;
 use crate::event::Event;
 use crate::log::codec;
@@ -31,8 +31,9 @@ impl Relay {
         self.head = state.mark;
         self.forget_in_flight();
         let known = self.ends.store.knows(&migration, self.ends.layout.link(), &report.mark).await?;
+        self.remember_decision().await?;
         match course(&self.head, &report.mark, known) {
-            _ if self.begin_anew => self.begin(&report, "capture was not whole all the time").await?,
+            _ if self.begin_anew => self.begin_generation(&report, "capture was not whole all the time").await?,
             Course::Continue => {}
             Course::RewindTo(mark) => {
                 self.ends.store.rewind(&self.ends.layout, &self.lease, self.head, mark).await?;
@@ -40,7 +41,7 @@ impl Relay {
             }
             Course::NewGeneration => {
                 let why = "what the target has is not what the source's log says: one of them was rewound";
-                self.begin(&report, why).await?;
+                self.begin_generation(&report, why).await?;
             }
         }
         self.note_progress().await?;
@@ -85,13 +86,19 @@ impl Relay {
         }
     }
 
-    async fn begin(&mut self, report: &Report, why: &str) -> Result<()> {
+    /// The way back's first generation has nothing to copy: it begins where the forward link's fence made both equal.
+    async fn begin_generation(&mut self, report: &Report, why: &str) -> Result<()> {
+        let first = self.head.generation.0 == 0 && report.mark.generation.0 == 0 && !self.begin_anew;
+        let copied = self.ends.layout.link() == Link::Reverse && first;
+        if !copied {
+            self.refuse_to_begin_anew(why).await?;
+        }
         let generation = Generation(self.head.generation.0.max(report.mark.generation.0)).next();
         if generation.0 > 1 && report.mark.position.0 > 0 {
             let text = format!("generation {generation} begins, all rows are copied anew: {why}");
             self.ends.reporter.event(&Event::Warning(text));
         }
-        self.open(generation).await?;
+        self.begin(generation, copied).await?;
         self.begin_anew = false;
         Ok(())
     }

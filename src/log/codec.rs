@@ -108,7 +108,7 @@ mod tests {
             ),
             (Refs::Chunk { table: TableId(2), range, fresh: true }, vec![row.clone(), row]),
             (Refs::Digest(checks.collect()), vec![]),
-            (Refs::Control(Control::Open { mapping: Hash([3; 32]) }), vec![]),
+            (Refs::Control(Control::Begin { mapping: Hash([3; 32]) }), vec![]),
         ]
     }
 

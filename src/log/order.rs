@@ -32,7 +32,7 @@ pub fn judge(standing: &Standing, header: &Header, refs: &Refs) -> Arrival {
     }
     let at = standing.mark;
     if header.generation > at.generation {
-        let opens = matches!(refs, Refs::Control(Control::Open { .. }));
+        let opens = matches!(refs, Refs::Control(Control::Begin { .. }));
         let first = header.position.0 == 1 && header.prev == Default::default();
         return if opens && first { Arrival::Begins } else { Arrival::Break };
     }
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_generation_begins_only_with_its_open_entry_at_position_one() {
-        let open = Refs::Control(Control::Open { mapping: Hash::default() });
+        let open = Refs::Control(Control::Begin { mapping: Hash::default() });
         let at = standing(1, 5, 5, 2);
         assert_eq!(judge(&at, &header(2, 1, 2, 0), &open), Arrival::Begins);
         assert_eq!(judge(&at, &header(2, 1, 1, 0), &open), Arrival::Skip, "zombie");

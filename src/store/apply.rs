@@ -18,7 +18,7 @@ use super::engine::{Engine, Mode};
 use super::lease::{is_ours, lost, ours, state_in};
 use super::read::{Reader, Which};
 use super::sql::{Cells, Sql, link_table};
-use super::{Applied, Lease, LinkState, Side, control, digest};
+use super::{Applied, Lease, LinkState, Side, control, digest, gate};
 
 use write::{Op, Writer};
 
@@ -117,7 +117,7 @@ async fn move_checkpoint<E: Engine>(
 fn extend(from: &Mark, entries: &[Entry]) -> bool {
     let mut at = *from;
     entries.iter().all(|entry| {
-        let (h, opens) = (&entry.header, matches!(entry.refs, Refs::Control(Control::Open { .. })));
+        let (h, opens) = (&entry.header, matches!(entry.refs, Refs::Control(Control::Begin { .. })));
         let first = opens && h.generation > at.generation && h.position == Position(1) && h.prev == Hash::default();
         let next = h.generation == at.generation && h.position == at.position.next() && h.prev == at.hash;
         at = entry.mark();
@@ -162,12 +162,15 @@ impl<E: Engine> Applying<'_, E> {
                 }
                 Ok(None)
             }
-            Refs::Control(Control::Open { .. }) => self.open(tx, entry).await.map(|()| None),
+            Refs::Control(Control::Begin { .. }) => self.begin(tx, entry).await.map(|()| None),
+            // Nothing of ours follows: what the applier has to know of it is its place in the chain.
+            Refs::Control(Control::Fence { .. } | Control::Abort { .. }) => Ok(None),
+            Refs::Control(Control::Open { turn }) => self.open(tx, *turn).await.map(|()| None),
         }
     }
 
     /// A new generation: what was said of the old one is void. A table without rows of ours may be loaded in bulk.
-    async fn open(&mut self, tx: &mut E::Tx, entry: &Entry) -> Result<()> {
+    async fn begin(&mut self, tx: &mut E::Tx, entry: &Entry) -> Result<()> {
         let m = self.layout.migration.as_str();
         Sql::new(self.e, m).push("DELETE FROM ").control("verdict").execute(tx).await?;
         self.verdicts.clear();
@@ -175,6 +178,17 @@ impl<E: Engine> Applying<'_, E> {
             let fresh = table_is_empty(self.e, tx, m, map).await?;
             let value = if fresh { entry.header.generation.to_string() } else { String::new() };
             control::put_in(self.e, tx, m, Side::Target, &fresh_key(map), &value).await?;
+        }
+        Ok(())
+    }
+
+    /// From this transaction on this store takes the application's writes. Told twice it changes nothing; told late, by a
+    /// sender that was restored from before a later change of owner, neither.
+    async fn open(&self, tx: &mut E::Tx, turn: u64) -> Result<()> {
+        let now = gate::look_in(self.e, tx, self.layout, Side::Target).await?;
+        if now.turn < turn {
+            gate::set_fence(self.e, tx, self.layout, Side::Target, false, 0, 0).await?;
+            gate::set_owner(self.e, tx, self.layout, Side::Target, false, turn).await?;
         }
         Ok(())
     }

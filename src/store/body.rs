@@ -151,8 +151,8 @@ impl<E: Engine> Store for SqlStore<E> {
         Ok(control::requests(&self.engine, migration, Some(id)).await?.pop())
     }
 
-    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()> {
-        gate::make(&self.engine, layout, side, grantee, closed).await
+    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool, guard: bool) -> Result<()> {
+        gate::make(&self.engine, layout, side, grantee, closed, guard).await
     }
 
     async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate> {
@@ -189,6 +189,10 @@ impl<E: Engine> Store for SqlStore<E> {
 
     async fn seal(&self, request: SealRequest<'_>) -> Result<Sealed> {
         seal::seal(&self.engine, self.codec, &request).await
+    }
+
+    async fn decide(&self, request: SealRequest<'_>, cut: u64) -> Result<Decided> {
+        decide::decide(&self.engine, self.codec, &request, cut).await
     }
 
     async fn anything_dirty(&self, layout: &Layout) -> Result<bool> {

@@ -54,6 +54,22 @@ pub async fn ask<E: Engine>(r: &Reader<'_, E>, tx: &mut E::Tx, task: &Task) -> R
             r.rows(tx, which, &mut each).await?;
             Compare::Rows { range: range.clone(), closed: r.map.ordered_alike, rows }
         }
+        TaskKind::Named { keys } => {
+            let rows = r.look_up(tx, keys).await?;
+            rows_read = keys.len() as u64;
+            if r.map.tolerance.is_empty() {
+                Compare::Range { range: Range::default(), named: Some(keys.clone()), digest: digest_of(&rows) }
+            } else {
+                let mut scratch = Vec::new();
+                let near = |row: Row| {
+                    let key = r.map.key_of(&row);
+                    let (rest, numbers) = split(r.map, row, &mut scratch);
+                    (key, rest, numbers)
+                };
+                let rows = rows.into_iter().flatten().map(near).collect();
+                Compare::Near { range: Range::default(), closed: false, rows }
+            }
+        }
         TaskKind::KeySet { buckets } => Compare::KeySet { buckets: key_set(r, tx, *buckets).await? },
         TaskKind::Keys { of, buckets } => {
             let keys = keys_in(r, tx, *of, buckets).await?;

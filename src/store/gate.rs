@@ -39,7 +39,14 @@ pub fn gate_table(layout: &Layout, side: Side) -> &'static str {
 }
 
 /// Makes the rows where they are missing, and hangs the triggers where they must hang from the beginning.
-pub async fn make<E: Engine>(e: &E, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()> {
+pub async fn make<E: Engine>(
+    e: &E,
+    layout: &Layout,
+    side: Side,
+    grantee: &str,
+    closed: bool,
+    guard: bool,
+) -> Result<()> {
     let mut tx = e.begin(Mode::Install).await?;
     let (m, table) = (layout.base(), gate_table(layout, side));
     for id in [FENCE, OWNER] {
@@ -48,7 +55,7 @@ pub async fn make<E: Engine>(e: &E, layout: &Layout, side: Side, grantee: &str, 
         sql.control(table).push(" WHERE id = ").arg(id).push(")").execute(&mut tx).await?;
     }
     e.commit(tx).await?;
-    if closed || E::GATE_HANGS { e.hang_gate(layout, side, grantee).await } else { Ok(()) }
+    if guard || E::GATE_HANGS && !closed { e.hang_gate(layout, side, grantee).await } else { Ok(()) }
 }
 
 pub async fn look<E: Engine>(e: &E, layout: &Layout, side: Side) -> Result<Gate> {

@@ -7,6 +7,7 @@ mod apply;
 mod body;
 mod control;
 mod count;
+mod decide;
 mod digest;
 pub mod engine;
 pub mod gate;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::entry::{Codec, Entry, Epoch, Generation, Hash, Link, Mark, Position, Range, Refusal, TableId, Verdict};
+use crate::entry::{Codec, Control, Entry, Epoch, Generation, Hash, Link, Mark, Position, Range, Refusal, TableId, TableKeys, Verdict};
 use crate::error::{Error, Result};
 use crate::finding::{Counted, Health, Suspect};
 use crate::mapping::Layout;
@@ -104,10 +105,12 @@ pub struct TableProgress {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Work {
     Nothing,
-    /// Begin a generation: every range pending, capture's overflow forgotten.
-    Open {
+    /// Begin a generation: every range pending, capture's overflow forgotten. `copied`: both stores are known to be
+    /// equal but for what is dirty, so every range counts as brought.
+    Begin {
         generation: Generation,
         mapping: Hash,
+        copied: bool,
     },
     /// The next range of a table's backfill.
     Chunk {
@@ -116,6 +119,12 @@ pub enum Work {
         max_bytes: u64,
     },
     Compare(Vec<Task>),
+    /// Nothing follows any more: the application's writes are refused since before this snapshot.
+    Fence {
+        cut: u64,
+    },
+    /// What was decided in another transaction, told again: the receiver owns the data, or the fence is gone.
+    Tell(Control),
 }
 
 /// One comparison that the relay wants made.
@@ -142,6 +151,10 @@ pub enum TaskKind {
     Keys {
         of: u32,
         buckets: Vec<u32>,
+    },
+    /// These keys, whether or not they have a row.
+    Named {
+        keys: Vec<Key>,
     },
 }
 
@@ -181,6 +194,15 @@ pub struct Sealed {
     pub progress: Option<(TableId, TableProgress)>,
 }
 
+/// What became of a decision.
+#[derive(Debug, Clone)]
+pub enum Decided {
+    /// Committed: this store has given the data up, and the `open` entry is in its log.
+    Open { turn: u64, sealed: Sealed },
+    /// Nothing was done, and why: the fence must be taken away.
+    No(String),
+}
+
 #[derive(Debug, Clone)]
 pub struct SealedEntry {
     pub mark: Mark,
@@ -189,6 +211,8 @@ pub struct SealedEntry {
     pub drained: bool,
     pub sealed_ms: i64,
     pub bytes: Bytes,
+    /// Of a `changes` entry.
+    pub keys: Vec<TableKeys>,
 }
 
 /// What applying did.
@@ -305,9 +329,9 @@ pub trait Store: Send + Sync {
 
     // -- the gate, with the install role
 
-    /// Makes the gate's rows, closed or open; safe to repeat, and then changes nothing. A closed gate refuses the
-    /// application's writes on the tables of `side` from the return on.
-    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()>;
+    /// Makes the gate's rows, closed or open; safe to repeat, and then changes nothing. With `guard` what is closed
+    /// refuses the application's writes on the tables of `side` from the return on.
+    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool, guard: bool) -> Result<()>;
     async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate>;
     /// Refuses the application's writes until the deadline, which comes back (the database's clock). From the return on
     /// every write that was accepted is visible. `Retry` where a lock was not had in time: the error names who holds
@@ -334,6 +358,10 @@ pub trait Store: Send + Sync {
     /// Seals once. `Locked` when the lease is not ours any more, `Retry` when only the head is elsewhere, `Changed` when
     /// capture was touched.
     async fn seal(&self, request: SealRequest<'_>) -> Result<Sealed>;
+    /// Decides the cut over `cut`: with the fence in place, the head at its `fence` entry and nothing dirty, this store
+    /// gives the data up for good. May be called again after a commit of which nothing was heard: then the gate says
+    /// `closed`.
+    async fn decide(&self, request: SealRequest<'_>, cut: u64) -> Result<Decided>;
     /// Whether the log has exactly this mark.
     async fn knows(&self, migration: &str, link: Link, mark: &Mark) -> Result<bool>;
     /// Whether a seal would find something. Cheap.

@@ -15,7 +15,7 @@ use super::engine::{Engine, Mode};
 use super::lease::{is_ours, lost, ours, ours_at, state_in};
 use super::read::{Reader, Which};
 use super::sql::{Cells, Sql, dirty_table, int_out, link_table, seq_column};
-use super::{SealRequest, Sealed, SealedEntry, Side, TableProgress, Work, control, digest, log};
+use super::{SealRequest, Sealed, SealedEntry, Side, TableProgress, Work, control, digest, gate, log};
 
 /// Setting at the source, not empty while a new generation must begin whatever the target says: capture was not whole
 /// at some time since the last one began. Cleared by the transaction that begins it.
@@ -32,20 +32,11 @@ pub struct Sealing<'a, E: Engine> {
 }
 
 pub async fn seal<E: Engine>(e: &E, codec: &dyn Codec, req: &SealRequest<'_>) -> Result<Sealed> {
-    let out = Sealed {
-        entries: vec![],
-        head: req.head,
-        drained: false,
-        caught_up: false,
-        overflowed: false,
-        ends: vec![],
-        progress: None,
-    };
-    let mut s = Sealing { e, codec, req, out };
+    let mut s = Sealing::new(e, codec, req);
     let mut tx = e.begin(Mode::Seal(req.layout)).await?;
     s.prove(&mut tx).await?;
     s.check_capture(&mut tx).await?;
-    if !matches!(req.work, Work::Open { .. }) && e.overflowed(&mut tx, req.layout).await? {
+    if !matches!(req.work, Work::Begin { .. }) && e.overflowed(&mut tx, req.layout).await? {
         // Nothing is sealed: what follows would pretend to be whole.
         s.out.overflowed = true;
         return Ok(s.out);
@@ -55,8 +46,8 @@ pub async fn seal<E: Engine>(e: &E, codec: &dyn Codec, req: &SealRequest<'_>) ->
             log::insert_dirty(e, &mut tx, &req.layout.migration, map, keys).await?;
         }
     }
-    if let Work::Open { generation, mapping } = &req.work {
-        s.open(&mut tx, *generation, *mapping).await?;
+    if let Work::Begin { generation, mapping, copied } = &req.work {
+        s.begin(&mut tx, Mark { generation: *generation, ..Mark::default() }, *mapping, *copied).await?;
     } else {
         let (keys, rows, all, taken) = s.take_dirty(&mut tx).await?;
         s.out.caught_up = all;
@@ -76,13 +67,30 @@ pub async fn seal<E: Engine>(e: &E, codec: &dyn Codec, req: &SealRequest<'_>) ->
     Ok(s.out)
 }
 
-impl<E: Engine> Sealing<'_, E> {
+impl<'a, E: Engine> Sealing<'a, E> {
+    pub fn new(e: &'a E, codec: &'a dyn Codec, req: &'a SealRequest<'a>) -> Self {
+        let out = Sealed {
+            entries: vec![],
+            head: req.head,
+            drained: false,
+            caught_up: false,
+            overflowed: false,
+            ends: vec![],
+            progress: None,
+        };
+        Self { e, codec, req, out }
+    }
+
+    pub fn into_sealed(self) -> Sealed {
+        self.out
+    }
+
     fn migration(&self) -> &str {
         &self.req.layout.migration
     }
 
     /// First in each transaction that writes: our epoch, and the head that we hold.
-    async fn prove(&self, tx: &mut E::Tx) -> Result<()> {
+    pub async fn prove(&self, tx: &mut E::Tx) -> Result<()> {
         let lease = self.req.lease;
         let set = Sql::new(self.e, self.migration()).push("UPDATE ").control(link_table(Side::Source));
         let set = set.push(" SET expires_ms = ").push(E::NOW_MS).push(" + ").arg(lease.ttl_ms);
@@ -110,23 +118,27 @@ impl<E: Engine> Sealing<'_, E> {
 
     /// A new generation: every range pending, the old log void. What is dirty stays and is dropped by later seals,
     /// since nothing has been reached.
-    async fn open(&mut self, tx: &mut E::Tx, generation: Generation, mapping: Hash) -> Result<()> {
+    async fn begin(&mut self, tx: &mut E::Tx, at: Mark, mapping: Hash, copied: bool) -> Result<()> {
         let m = self.migration().to_owned();
-        let reset = " SET state = 0, frontier = NULL, stop = NULL, rows_count = 0, bytes_count = 0";
-        Sql::new(self.e, &m).push("UPDATE ").control("backfill").push(reset).execute(tx).await?;
+        let state = if copied { log::DONE } else { log::PENDING };
+        let reset = ", frontier = NULL, stop = NULL, rows_count = 0, bytes_count = 0";
+        let set = Sql::new(self.e, &m).push("UPDATE ").control("backfill").push(" SET state = ").arg(state);
+        set.push(reset).execute(tx).await?;
         Sql::new(self.e, &m).push("DELETE FROM ").control("log").execute(tx).await?;
         let none = Sql::new(self.e, &m).push("UPDATE ").control(link_table(Side::Source)).push(" SET confirmed = 0");
         ours(none, self.req.lease).execute(tx).await?;
-        self.e.advance_limit(tx, self.req.layout, &[], true).await?;
+        if !copied {
+            self.e.advance_limit(tx, self.req.layout, &[], true).await?;
+        }
         control::put_in(self.e, tx, &m, Side::Source, "verified", "").await?;
         control::put_in(self.e, tx, &m, Side::Source, BEGIN_ANEW, "").await?;
-        self.out.head = Mark { generation, position: Position(0), hash: Hash::default() };
+        self.out.head = at;
         self.out.drained = self.req.may_drain;
-        self.append(tx, Refs::Control(Control::Open { mapping }), vec![]).await
+        self.append(tx, Refs::Control(Control::Begin { mapping }), vec![]).await
     }
 
     /// Chains, records and remembers one entry; the head moves with it in the same transaction.
-    async fn append(&mut self, tx: &mut E::Tx, refs: Refs, rows: Vec<Row>) -> Result<()> {
+    pub async fn append(&mut self, tx: &mut E::Tx, refs: Refs, rows: Vec<Row>) -> Result<()> {
         let (req, prev) = (self.req, self.out.head);
         let now = Sql::new(self.e, self.migration()).push("SELECT ").push(E::NOW_MS).first(tx).await?;
         let header = Header {
@@ -155,8 +167,9 @@ impl<E: Engine> Sealing<'_, E> {
         log::insert(self.e, tx, self.codec, self.migration(), &row, kept, header.sealed_ms).await?;
         log::set_head(self.e, tx, self.migration(), req.lease, &head).await?;
         self.out.head = head;
-        let (rows, drained, sealed_ms) = (rows.len() as u64, header.drained, header.sealed_ms);
-        self.out.entries.push(SealedEntry { mark: head, name: refs.name(), rows, drained, sealed_ms, bytes });
+        let (rows, drained, sealed_ms, name) = (rows.len() as u64, header.drained, header.sealed_ms, refs.name());
+        let keys = if let Refs::Changes(keys) = refs { keys } else { vec![] };
+        self.out.entries.push(SealedEntry { mark: head, name, rows, drained, sealed_ms, bytes, keys });
         Ok(())
     }
 
@@ -340,7 +353,19 @@ impl<E: Engine> Sealing<'_, E> {
                 self.prove(&mut tx).await?;
                 self.append(&mut tx, Refs::Digest(checks), vec![]).await?;
             }
-            Work::Nothing | Work::Open { .. } => {}
+            Work::Fence { cut } => {
+                let gate = gate::look_in(self.e, &mut tx, self.req.layout, Side::Source).await?;
+                if !gate.fenced || gate.cut != *cut || gate.closed || gate.now_ms >= gate.deadline_ms {
+                    return Err(Error::changed("the fence is not there any more: its time ran out"));
+                }
+                self.prove(&mut tx).await?;
+                self.append(&mut tx, Refs::Control(Control::Fence { cut: *cut }), vec![]).await?;
+            }
+            Work::Tell(control) => {
+                self.prove(&mut tx).await?;
+                self.append(&mut tx, Refs::Control(control.clone()), vec![]).await?;
+            }
+            Work::Nothing | Work::Begin { .. } => {}
         }
         Ok(tx)
     }

@@ -158,7 +158,10 @@ impl Reader<'_> {
             1 => Refs::Chunk { table: self.table()?, range: self.range()?, fresh: self.flag()? },
             2 => Refs::Digest(self.many(Self::check)?),
             3 => match self.take(1)?[0] {
-                0 => Refs::Control(Control::Open { mapping: Hash(self.array()?) }),
+                0 => Refs::Control(Control::Begin { mapping: Hash(self.array()?) }),
+                1 => Refs::Control(Control::Fence { cut: self.number()? }),
+                2 => Refs::Control(Control::Open { turn: self.number()? }),
+                3 => Refs::Control(Control::Abort { cut: self.number()? }),
                 _ => return Err(bad("an unknown decision")),
             },
             _ => return Err(bad("an unknown kind of entry")),

@@ -140,9 +140,30 @@ pub fn write_refs(out: &mut Vec<u8>, refs: &Refs) {
             count(out, checks.len());
             checks.iter().for_each(|c| write_check(out, c));
         }
-        Refs::Control(Control::Open { mapping }) => {
-            out.extend_from_slice(&[3, 0]);
+        Refs::Control(control) => {
+            out.push(3);
+            write_control(out, control);
+        }
+    }
+}
+
+fn write_control(out: &mut Vec<u8>, control: &Control) {
+    match control {
+        Control::Begin { mapping } => {
+            out.push(0);
             out.extend_from_slice(&mapping.0);
+        }
+        Control::Fence { cut } => {
+            out.push(1);
+            number(out, *cut);
+        }
+        Control::Open { turn } => {
+            out.push(2);
+            number(out, *turn);
+        }
+        Control::Abort { cut } => {
+            out.push(3);
+            number(out, *cut);
         }
     }
 }
