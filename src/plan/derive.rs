@@ -125,7 +125,7 @@ fn sqlite(kind: &Kind) -> Option<String> {
 
 /// The kind that the engine's catalogue will read back from [`type_name`]'s spelling, so that a plan means the same
 /// before and after its tables were made.
-fn held(engine: EngineName, kind: &Kind) -> Kind {
+pub(super) fn held(engine: EngineName, kind: &Kind) -> Kind {
     match (engine, kind) {
         (EngineName::Sqlite, Kind::Int { bits: ..=64 }) => Kind::Int { bits: 64 },
         (EngineName::Postgres, Kind::Int { bits: ..=16 }) => Kind::Int { bits: 16 },

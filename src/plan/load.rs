@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cutover;
 use super::env::{ELSEWHERE, Template};
 use super::model::{At, Backfill, Events, OnExisting, Plan, Side};
 use super::problem::{Problem, Span, Text};
@@ -19,7 +20,7 @@ use crate::schema::EngineName;
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 const MAX_BYTES: u64 = 1 << 20;
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 14] = [
     "version",
     "migration",
     "source",
@@ -31,6 +32,9 @@ const KEYS: [&str; 11] = [
     "backfill",
     "backlog_limit",
     "lease",
+    "cutover",
+    "hooks",
+    "guard_target",
 ];
 const EVENTS_KEYS: [&str; 12] =
     ["url", "user", "password", "token", "creds", "nkey", "ca", "cert", "key", "tls", "max_bytes", "replicas"];
@@ -103,6 +107,9 @@ fn read_plan(reader: &mut Reader, root: &Node) -> Option<Plan> {
     let backfill = fields.get("backfill").map(|node| backfill(reader, node));
     let backlog_limit = fields.get("backlog_limit").and_then(|n| reader.count(n, "backlog_limit", 1..=i64::MAX as u64));
     let lease = fields.get("lease").and_then(|node| lease(reader, node));
+    let cutover = fields.get("cutover").and_then(|node| cutover::cutover(reader, node));
+    let hooks = fields.get("hooks").and_then(|node| cutover::hooks(reader, node));
+    let guard_target = fields.get("guard_target").and_then(|n| reader.flag(n, "guard_target"));
     Some(Plan {
         version: version?,
         migration: migration?,
@@ -115,6 +122,9 @@ fn read_plan(reader: &mut Reader, root: &Node) -> Option<Plan> {
         backfill: backfill.flatten().unwrap_or(Backfill { chunk_rows: 20_000, chunk_bytes: 8 << 20 }),
         backlog_limit: backlog_limit.unwrap_or(10_000_000),
         lease_ttl_ms: lease.unwrap_or(10_000),
+        cutover: cutover.unwrap_or_default(),
+        hooks: hooks.unwrap_or_default(),
+        guard_target: guard_target.unwrap_or(true),
         text: Arc::default(),
     })
 }

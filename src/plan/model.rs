@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::cutover::{Cutover, Hooks};
 use super::problem::{Span, Text};
 use super::secret::Secret;
 use crate::schema::EngineName;
@@ -51,6 +52,10 @@ pub struct Plan {
     /// Dirty keys that one table may gather while nothing runs.
     pub backlog_limit: u64,
     pub lease_ttl_ms: u64,
+    pub cutover: Cutover,
+    pub hooks: Hooks,
+    /// The target refuses the application's writes as long as it does not own the rows.
+    pub guard_target: bool,
     pub(super) text: Arc<Text>,
 }
 
