@@ -53,6 +53,15 @@ pub enum Command {
     /// Tell how far it is, who runs it, and what comes next
     #[command(after_help = exit::HELP)]
     Status(Status),
+    /// Approve of exactly this plan for a team; `cutover` may ask for it
+    #[command(after_help = exit::HELP)]
+    Approve(Approve),
+    /// Let the target own the data: writes move there within a short, bounded pause
+    #[command(after_help = exit::HELP)]
+    Cutover(Cutover),
+    /// Let the source own the data again, with every write that the target took
+    #[command(after_help = exit::HELP)]
+    Rollback(Cutover),
     /// Remove everything that migrate installed; leave the data alone
     #[command(after_help = exit::HELP)]
     Abort(Abort),
@@ -75,6 +84,9 @@ impl Command {
             Self::Apply(_) => "apply",
             Self::Verify(_) => "verify",
             Self::Status(_) => "status",
+            Self::Approve(_) => "approve",
+            Self::Cutover(_) => "cutover",
+            Self::Rollback(_) => "rollback",
             Self::Abort(_) => "abort",
             Self::Grants(_) => "grants",
             Self::Explain(_) => "explain",
@@ -170,6 +182,33 @@ pub struct Status {
     /// Look again every two seconds until SIGINT
     #[arg(long)]
     pub watch: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Approve {
+    /// The plan file
+    pub plan: PathBuf,
+    /// Which team: one that the plan lists under cutover.approvals
+    #[arg(long, value_name = "TEAM")]
+    pub team: String,
+    /// Print one JSON object in place of the text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Cutover {
+    /// The plan file
+    pub plan: PathBuf,
+    /// Only say whether the gates are open; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask first
+    #[arg(long)]
+    pub yes: bool,
+    /// Print one JSON object in place of the text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -8,6 +8,7 @@ pub mod exit;
 mod abort;
 mod apply;
 mod bars;
+mod cutover;
 mod demo;
 mod explain;
 mod grants;
@@ -29,7 +30,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::phases::{Options, Session};
+use crate::phases::{Options, Owner, Session};
 use crate::task::{Stop, Task};
 use args::{Cli, Command, Global, Output};
 use progress::Progress;
@@ -83,6 +84,9 @@ async fn command(cli: &Cli, stop: Stop) -> Result<i32> {
         Command::Apply(args) => apply::run(&context, args).await,
         Command::Verify(args) => verify::run(&context, args).await,
         Command::Status(args) => status::run(&context, args).await,
+        Command::Approve(args) => cutover::approve(&context, args).await,
+        Command::Cutover(args) => cutover::run(&context, args, Owner::Target).await,
+        Command::Rollback(args) => cutover::run(&context, args, Owner::Source).await,
         Command::Abort(args) => abort::run(&context, args).await,
         Command::Grants(args) => grants::run(&context, args).await,
         Command::Explain(args) => explain::run(&context, args),

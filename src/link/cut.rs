@@ -41,6 +41,11 @@ impl Recent {
         self.since = if is_clean { collected } else { None };
     }
 
+    /// Both stores were just found equal, key by key, and nobody has written since.
+    pub fn begins_equal(&mut self) {
+        self.since = Some(BTreeMap::new());
+    }
+
     pub fn forget(&mut self) {
         *self = Self::default();
     }
@@ -230,6 +235,9 @@ impl Relay {
         let Work::Tell(control) = work else { return };
         let Some(entry) = sealed.entries.iter().find(|e| e.name == "control") else { return };
         self.to_tell = None;
+        if let Some((at, _)) = &mut self.pinged {
+            *at = Some(entry.mark.position);
+        }
         if let Control::Open { turn } = control {
             self.telling = Some(Opened { turn: *turn, position: entry.mark.position });
         }

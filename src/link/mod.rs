@@ -69,6 +69,8 @@ pub struct Pulse {
     pub bytes: u64,
     /// Keys of `changes` entries sealed since this relay began.
     pub changes: u64,
+    /// Everything was compared, and what changed since is known.
+    pub compared: bool,
     /// The last change of owner of which this relay told the receiver, once that is confirmed.
     pub told_turn: u64,
     /// New generations begun since this relay began.

@@ -61,6 +61,8 @@ pub enum Command {
     Decide(u64, oneshot::Sender<Result<Opened>>),
     /// The fence is gone again.
     Release,
+    /// Send an entry that says nothing; the answer comes when it is confirmed.
+    Ping(oneshot::Sender<()>),
 }
 
 /// What a request says of where the relay is.
@@ -120,6 +122,7 @@ pub struct Relay {
     /// A decision that the receiver may not know of, and the one that is on its way.
     pub(super) to_tell: Option<Control>,
     pub(super) telling: Option<Opened>,
+    pub(super) pinged: Option<(Option<Position>, oneshot::Sender<()>)>,
     pulse: watch::Sender<Pulse>,
     state: Pulse,
     renewed: Instant,
@@ -209,6 +212,7 @@ impl Relay {
             handover: None,
             to_tell: None,
             telling: None,
+            pinged: None,
             pulse: start.pulse,
             state,
             renewed: Instant::now(),
@@ -247,6 +251,10 @@ impl Relay {
                 let _ = reply.send(decided);
                 // The outcome of a commit may be unknown: what is true is read again.
                 return retry.map_or(Ok(()), Err);
+            }
+            Command::Ping(reply) => {
+                self.to_tell = Some(Control::Abort { cut: 0 });
+                self.pinged = Some((None, reply));
             }
             Command::Release => {
                 if let Some(handover) = self.handover.take() {
@@ -497,6 +505,10 @@ impl Relay {
         if let Some(handover) = &mut self.handover {
             handover.confirmed(mark.position);
         }
+        let arrived = |(at, _): &mut (Option<Position>, _)| at.is_some_and(|at| at <= mark.position);
+        if let Some((_, reply)) = self.pinged.take_if(arrived) {
+            let _ = reply.send(());
+        }
         if let Some(opened) = self.telling.take_if(|o| o.position <= mark.position) {
             self.state.told_turn = opened.turn;
         }
@@ -521,6 +533,8 @@ impl Relay {
 
     pub(super) fn forget_in_flight(&mut self) {
         self.in_flight.clear();
+        self.telling = None;
+        self.pinged = None;
         self.unsent.clear();
         self.returned.clear();
         self.heard = Position(0);
@@ -538,6 +552,9 @@ impl Relay {
 
     pub(super) async fn begin(&mut self, generation: Generation, copied: bool) -> Result<()> {
         self.recent.forget();
+        if copied {
+            self.recent.begins_equal();
+        }
         let mapping: Hash = self.ends.mapping;
         self.heard = Position(0);
         self.seal(Work::Begin { generation, mapping, copied }).await?;
@@ -568,6 +585,7 @@ impl Relay {
     fn publish(&mut self) {
         self.state.head = self.head;
         self.state.in_flight = self.in_flight.len() as u64;
+        self.state.compared = self.recent.is_known();
         let (position, confirmed) = (self.head.position.0, self.state.confirmed.0);
         let event = Event::Stream { position, confirmed, in_flight: self.state.in_flight, lag_ms: self.state.lag_ms };
         self.ends.reporter.event(&event);

@@ -14,6 +14,7 @@ use crate::store::{BEGIN_ANEW, Side};
 
 use super::host::{Host, REQUEST_EVERY};
 use super::outcome;
+use super::owner::{Owner, Standing};
 use super::preflight::Preflight;
 use super::report::{ApplyReport, Backlog, VerifyReport};
 use super::session::{Session, Until};
@@ -33,9 +34,12 @@ impl Session {
             report.next = self.command("apply");
             return Ok(report);
         }
-        let totals = self.totals(&survey).await?;
-        let mut host = Host::start(self, &survey, self.must_begin_anew().await?, totals);
-        let result = self.run_host(&survey, &mut host, until, follow, &mut report).await;
+        let owner = self.settle_owner(&survey).await?;
+        let mut host = self.host_of(&survey, owner).await?;
+        let result = match owner {
+            Owner::Source => self.run_host(&survey, &mut host, until, follow, &mut report).await,
+            Owner::Target => self.keep_back(&survey, &mut host, follow, &mut report).await,
+        };
         let pulse = host.pulse();
         let ended = host.shut_down().await;
         result?;
@@ -96,6 +100,37 @@ impl Session {
         self.source.release_lease(self.migration(), &lease).await
     }
 
+    /// Who owns the data, after what was left half done is done: a decision is delivered, a fence without one goes.
+    async fn settle_owner(&self, survey: &Survey) -> Result<Owner> {
+        let owner = match self.standing(survey.layout()).await? {
+            Standing::Owned { by, .. } => by,
+            Standing::Handing { to, .. } => {
+                self.deliver(survey, to).await?;
+                to
+            }
+            Standing::Torn(why) => return Err(self.torn(&why)),
+        };
+        self.clear_stale_fence(&self.way_of(survey, owner)?).await?;
+        Ok(owner)
+    }
+
+    async fn host_of(&self, survey: &Survey, owner: Owner) -> Result<Host> {
+        let way = self.way_of(survey, owner)?;
+        Ok(match owner {
+            Owner::Source => Host::start(self, &way, self.must_begin_anew().await?, self.totals(survey).await?),
+            Owner::Target => Host::start(self, &way, false, vec![]),
+        })
+    }
+
+    /// After a cut over: the old store is kept in step with the new one.
+    async fn keep_back(&self, survey: &Survey, host: &mut Host, follow: bool, report: &mut ApplyReport) -> Result<()> {
+        report.phase = "cut over".into();
+        let detail = "the target owns the data; the source is kept in step".to_owned();
+        self.reporter.event(&Event::Phase { name: "reverse".into(), detail });
+        host.until(self, |p| p.in_sync || p.drained.0 > 0).await?;
+        if follow { self.follow(survey, host, Owner::Target).await } else { Ok(()) }
+    }
+
     async fn run_host(
         &self,
         survey: &Survey,
@@ -130,7 +165,7 @@ impl Session {
         }
         if follow {
             self.reporter.event(&Event::Phase { name: "follow".into(), detail: "both stores are kept in step".into() });
-            self.follow(host).await?;
+            self.follow(survey, host, Owner::Source).await?;
         }
         Ok(())
     }
@@ -200,7 +235,7 @@ impl Session {
     }
 
     /// Stays until a signal; answers requests.
-    async fn follow(&self, host: &mut Host) -> Result<()> {
+    async fn follow(&self, survey: &Survey, host: &mut Host, mut owner: Owner) -> Result<()> {
         loop {
             if let Some(signal) = self.stop.requested() {
                 return Err(self.stopped(signal));
@@ -209,8 +244,16 @@ impl Session {
             match self.source.open_requests(self.migration()).await {
                 Ok(requests) => {
                     for request in requests {
-                        let answer = self.obey(host, &request.verb, &request.body).await?;
-                        self.source.answer(self.migration(), request.id, &answer).await?;
+                        let answer = self.obey(survey, host, &request.verb, &request.body).await?;
+                        let (store, m) = (&self.source, self.migration());
+                        self.patiently(|| store.answer(m, request.id, &answer)).await?;
+                        if let Standing::Owned { by, .. } = self.standing(survey.layout()).await?
+                            && by != owner
+                        {
+                            owner = by;
+                            host.end().await?;
+                            *host = self.host_of(survey, owner).await?;
+                        }
                     }
                 }
                 Err(e) if e.is_retry() => self.reporter.event(&Event::Warning(format!("requests can't be read: {e}"))),
@@ -220,7 +263,10 @@ impl Session {
         }
     }
 
-    async fn obey(&self, host: &mut Host, verb: &str, body: &str) -> Result<String> {
+    async fn obey(&self, survey: &Survey, host: &mut Host, verb: &str, body: &str) -> Result<String> {
+        if verb == "cutover" {
+            return self.obey_cutover(survey, host, body).await;
+        }
         let result = match verb {
             "verify" => host.verify(self).await,
             "repair" => match outcome::read(body) {
@@ -233,6 +279,25 @@ impl Session {
             Ok(result) => Ok(outcome::write(&result)),
             Err(e) if matches!(e.kind, Kind::Stopped(_) | Kind::Locked | Kind::Changed) => Err(e),
             Err(e) => Ok(serde_json::json!({ "error": e.to_string() }).to_string()),
+        }
+    }
+
+    async fn obey_cutover(&self, survey: &Survey, host: &mut Host, body: &str) -> Result<String> {
+        let asked: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let to = match asked["to"].as_str() {
+            Some("target") => Owner::Target,
+            Some("source") => Owner::Source,
+            _ => return Ok(serde_json::json!({ "error": "this version can't read the request" }).to_string()),
+        };
+        match self.cut_in(survey, host, to).await {
+            Ok(report) => Ok(report.write()),
+            Err(e) if matches!(e.kind, Kind::Stopped(_) | Kind::Locked | Kind::Changed) => Err(e),
+            Err(e) => {
+                let error = serde_json::json!({
+                    "error": e.to_string(), "hint": e.hint_text(), "gate": e.kind == Kind::Gate,
+                });
+                Ok(error.to_string())
+            }
         }
     }
 

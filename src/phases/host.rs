@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::entry::TableId;
+use crate::entry::{Mark, TableId};
 use crate::error::{Error, Result};
 use crate::link::compare::PassResult;
+use crate::link::cut::Opened;
 use crate::link::relay::{Bounds, Command, Start};
 use crate::link::{Ends, Pulse, applier, relay};
 use crate::task::{Stop, Task, spawn};
 use crate::value::Key;
 
 use super::session::Session;
-use super::survey::Survey;
+use super::way::Way;
 
 /// How often a host looks for requests.
 pub const REQUEST_EVERY: Duration = Duration::from_millis(200);
@@ -30,25 +31,24 @@ pub struct Host {
 
 impl Host {
     /// Starts both ends. They take their leases first; who holds one already is an error of `until`.
-    pub fn start(session: &Session, survey: &Survey, begin_anew: bool, totals: Vec<(TableId, u64)>) -> Self {
+    pub fn start(session: &Session, way: &Way, begin_anew: bool, totals: Vec<(TableId, u64)>) -> Self {
         let (commands, inbox) = mpsc::channel(16);
         let (pulse_in, pulse) = watch::channel(Pulse::default());
         let halt = Stop::new();
-        let layout = Arc::new(survey.layout().clone());
         let ends = |store: &Arc<dyn crate::store::Store>| Ends {
             store: store.clone(),
-            layout: layout.clone(),
-            mapping: survey.mapping,
+            layout: way.layout.clone(),
+            mapping: way.mapping,
             holder: session.holder.clone(),
             lease_ttl_ms: i64::try_from(session.plan.lease_ttl_ms).unwrap_or(10_000),
             reporter: session.reporter.clone(),
         };
         let backfill = session.plan.backfill;
         let bounds = Bounds { chunk_rows: backfill.chunk_rows, chunk_bytes: backfill.chunk_bytes };
-        let start = Start { ends: ends(&session.source), bounds, begin_anew, totals, pulse: pulse_in };
-        let (transport, stop) = (session.transport.clone(), halt.clone());
+        let start = Start { ends: ends(&way.sender), bounds, begin_anew, totals, pulse: pulse_in };
+        let (transport, stop) = (way.transport.clone(), halt.clone());
         let relay = spawn("relay", async move { relay::run(start, transport.as_ref(), inbox, &stop).await });
-        let (transport, stop, end) = (session.transport.clone(), halt.clone(), ends(&session.target));
+        let (transport, stop, end) = (way.transport.clone(), halt.clone(), ends(&way.receiver));
         let applier = spawn("applier", async move { applier::run(end, transport.as_ref(), &stop).await });
         Self { ends: [Some(relay), Some(applier)], commands, pulse, halt }
     }
@@ -116,6 +116,33 @@ impl Host {
         Err(Error::retry("the relay ended before it answered"))
     }
 
+    /// Has the rest brought behind a fence, and waits until the receiver has confirmed it.
+    pub async fn hand_over(&mut self, session: &Session, cut: u64) -> Result<Mark> {
+        let (reply, answer) = oneshot::channel();
+        self.send(session, Command::HandOver(cut, reply)).await?;
+        self.answer(session, answer).await?
+    }
+
+    pub async fn decide(&mut self, session: &Session, cut: u64) -> Result<Opened> {
+        let (reply, answer) = oneshot::channel();
+        self.send(session, Command::Decide(cut, reply)).await?;
+        self.answer(session, answer).await?
+    }
+
+    /// The fence is gone: the relay goes on as before.
+    pub async fn release(&mut self, session: &Session) -> Result<()> {
+        self.send(session, Command::Release).await
+    }
+
+    /// How long one entry takes from here to the receiver and back.
+    pub async fn ping(&mut self, session: &Session) -> Result<Duration> {
+        let (reply, answer) = oneshot::channel();
+        let began = std::time::Instant::now();
+        self.send(session, Command::Ping(reply)).await?;
+        self.answer(session, answer).await?;
+        Ok(began.elapsed())
+    }
+
     /// Marks keys dirty, so that the next seals send what they are now.
     pub async fn repair(&mut self, session: &Session, keys: Vec<(TableId, Vec<Key>)>) -> Result<()> {
         let (reply, answer) = oneshot::channel();
@@ -134,11 +161,18 @@ impl Host {
     }
 
     /// Lets both ends finish the entry in hand, save, and give their leases back.
-    pub async fn shut_down(self) -> Result<()> {
+    pub async fn shut_down(mut self) -> Result<()> {
+        self.end().await
+    }
+
+    /// The same, for who goes on with another host in its place.
+    pub async fn end(&mut self) -> Result<()> {
         self.halt.request(0);
         let mut result = Ok(());
-        for task in self.ends.into_iter().flatten() {
-            result = result.and(task.await);
+        for task in &mut self.ends {
+            if let Some(task) = task.take() {
+                result = result.and(task.await);
+            }
         }
         result
     }

@@ -47,6 +47,7 @@ impl Session {
         self.patiently(|| self.target_admin.install_control(layout, Side::Target, target_login)).await?;
         self.make_target_tables(survey, target_login).await?;
         self.relax_target(survey).await?;
+        self.make_gates(survey, source_login, target_login).await?;
         for map in &layout.tables {
             self.check_stop()?;
             let capture = || async {
@@ -62,6 +63,14 @@ impl Session {
         self.source.journal(m, "dual-write", "done", "capture is in place").await?;
         self.reporter.event(&Event::Note("dual-write: capture is in place".into()));
         Ok(())
+    }
+
+    /// The source's gate is open, and the target's closed: nobody but our applier writes there before it owns the rows.
+    async fn make_gates(&self, survey: &Survey, source_login: &str, target_login: &str) -> Result<()> {
+        let layout = survey.layout();
+        let guard = self.plan.guard_target;
+        self.patiently(|| self.source_admin.make_gate(layout, Side::Source, source_login, false, false)).await?;
+        self.patiently(|| self.target_admin.make_gate(layout, Side::Target, target_login, true, guard)).await
     }
 
     /// Takes the source's lease, or renews it where it is ours.

@@ -5,19 +5,29 @@
 
 mod abort;
 mod apply;
+mod back;
 mod complete;
+mod cutover;
+mod gates;
 mod grants;
+mod hook;
 mod host;
 mod init;
 mod install;
+mod numbers;
 mod outcome;
+mod owner;
 mod plan;
 mod preflight;
 pub mod report;
+mod route;
 mod session;
 mod status;
 mod survey;
 mod verify;
+mod way;
 
+pub use cutover::CutOptions;
 pub use init::{InitOptions, InitSide, Initiated, init};
+pub use owner::Owner;
 pub use session::{Options, Session, Sides, Until};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use crate::entry::{Difference, TableId};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::link::compare::{PassResult, TableResult, show_key, show_value};
 use crate::log::codec;
 use crate::mapping::{Layout, TableMap};
@@ -40,6 +40,18 @@ pub fn write(result: &PassResult) -> String {
         "more": result.more, "tables": tables, "differences": differences,
     })
     .to_string()
+}
+
+/// A host's answer, unless it is an error.
+pub fn answered(text: String) -> Result<String> {
+    let json: Json = serde_json::from_str(&text).unwrap_or_default();
+    let Some(message) = json["error"].as_str() else { return Ok(text) };
+    let kind = if json["gate"] == true { Kind::Gate } else { Kind::GiveUp };
+    let error = Error::new(kind, format!("the host says: {message}"));
+    Err(match json["hint"].as_str() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }
 
 pub fn read(text: &str) -> Result<PassResult> {

@@ -42,7 +42,7 @@ impl Session {
         let (found, packet) = self.check_health(facts, &names, &resolved).await?;
         problems.extend(found);
         problems.extend(self.check_clocks().await?);
-        let mut survey = surveyed(resolved);
+        let mut survey = surveyed(resolved, facts);
         if may_look {
             problems.extend(self.check_emptiness(&survey).await?);
         }

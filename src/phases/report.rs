@@ -191,3 +191,79 @@ pub struct AbortReport {
     pub removed: Vec<String>,
     pub kept: Vec<String>,
 }
+
+/// `migrate cutover` and `migrate rollback`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct CutReport {
+    pub migration: String,
+    /// Who owns the data now: `source` or `target`.
+    pub owner: String,
+    /// Whether the owner changed.
+    pub done: bool,
+    /// Changes of owner so far.
+    pub turn: u64,
+    pub forecast_ms: u64,
+    /// From before the first write could be refused until the new owner took them.
+    pub pause_ms: u64,
+    pub run_by: String,
+    pub next: String,
+}
+
+impl CutReport {
+    /// As it travels from the process that hosts the links.
+    pub fn write(&self) -> String {
+        serde_json::json!({
+            "cut": { "done": self.done, "turn": self.turn, "forecast_ms": self.forecast_ms, "pause_ms": self.pause_ms },
+        })
+        .to_string()
+    }
+
+    pub fn read(mut self, answer: &str) -> crate::error::Result<Self> {
+        let value: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
+        let cut = &value["cut"];
+        let Some(turn) = cut["turn"].as_u64() else {
+            return Err(crate::error::Error::give_up("the running host's answer can't be read"));
+        };
+        self.turn = turn;
+        self.done = cut["done"].as_bool().unwrap_or_default();
+        self.forecast_ms = cut["forecast_ms"].as_u64().unwrap_or_default();
+        self.pause_ms = cut["pause_ms"].as_u64().unwrap_or_default();
+        Ok(self)
+    }
+}
+
+/// A gate before the cut over.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct GateLine {
+    pub gate: String,
+    pub open: bool,
+    pub state: String,
+    /// The command that opens it; empty where it is open.
+    pub opens_by: String,
+}
+
+impl GateLine {
+    pub fn open(gate: impl Into<String>, state: impl Into<String>) -> Self {
+        Self { gate: gate.into(), open: true, state: state.into(), opens_by: String::new() }
+    }
+
+    pub fn closed(gate: impl Into<String>, state: impl Into<String>, opens_by: impl Into<String>) -> Self {
+        Self { gate: gate.into(), open: false, state: state.into(), opens_by: opens_by.into() }
+    }
+
+    pub fn line(&self) -> String {
+        match self.open {
+            true => format!("  open    {}: {}", self.gate, self.state),
+            false => format!("  closed  {}: {}   opened by: {}", self.gate, self.state, self.opens_by),
+        }
+    }
+}
+
+/// `migrate approve`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct ApproveReport {
+    pub migration: String,
+    pub team: String,
+    /// The hash of the plan that was approved.
+    pub plan: String,
+}

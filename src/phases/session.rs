@@ -47,6 +47,7 @@ pub struct Session {
     pub(super) source_admin: Arc<dyn Store>,
     pub(super) target_admin: Arc<dyn Store>,
     pub(super) transport: Arc<dyn Transport>,
+    pub(super) back_transport: Arc<dyn Transport>,
     pub(super) holder: String,
 }
 
@@ -63,13 +64,28 @@ impl Session {
             None => Ok(daily.clone()),
         };
         let (source_admin, target_admin) = (admin(&plan.source, &source)?, admin(&plan.target, &target)?);
-        let transport: Arc<dyn Transport> = match &plan.events {
-            None => Arc::new(Direct::new("forward")),
-            Some(events) => Arc::new(Nats::new(nats_options(events), &plan.migration, "forward")),
+        let carry = |link: Link| -> Arc<dyn Transport> {
+            match &plan.events {
+                None => Arc::new(Direct::new(link.name())),
+                Some(events) => Arc::new(Nats::new(nats_options(events), &plan.migration, link.name())),
+            }
         };
+        let (transport, back_transport) = (carry(Link::Forward), carry(Link::Reverse));
         let Options { plan_path, reporter, stop } = options;
         let holder = store::holder::name().to_owned();
-        Ok(Self { plan, plan_path, reporter, stop, source, target, source_admin, target_admin, transport, holder })
+        Ok(Self {
+            plan,
+            plan_path,
+            reporter,
+            stop,
+            source,
+            target,
+            source_admin,
+            target_admin,
+            transport,
+            back_transport,
+            holder,
+        })
     }
 
     pub(super) fn migration(&self) -> &str {

@@ -14,6 +14,8 @@ use super::session::Session;
 pub struct Survey {
     pub resolved: Resolved,
     pub mapping: Hash,
+    /// The layout of the way back, or what is in its way.
+    pub back: Result<Layout, Vec<String>>,
 }
 
 impl Survey {
@@ -23,9 +25,10 @@ impl Survey {
 }
 
 /// What the layout's hash says of the mapping.
-pub(super) fn surveyed(resolved: Resolved) -> Survey {
+pub(super) fn surveyed(resolved: Resolved, facts: &Facts) -> Survey {
     let mapping = plan::mapping_hash(&resolved.layout);
-    Survey { resolved, mapping }
+    let back = plan::reverse(&resolved, facts);
+    Survey { resolved, mapping, back }
 }
 
 impl Session {
@@ -82,7 +85,7 @@ impl Session {
             return Err(plan::to_error(problems));
         }
         self.define(&mut resolved, facts).await?;
-        Ok(surveyed(resolved))
+        Ok(surveyed(resolved, facts))
     }
 
     /// Completes the tables that are to be made. The owner's login sees all of the source's definitions.

@@ -39,7 +39,7 @@ impl Session {
         Ok(report)
     }
 
-    async fn check_begun(&self, survey: &Survey) -> Result<()> {
+    pub(super) async fn check_begun(&self, survey: &Survey) -> Result<()> {
         let begun = self.is_installed().await?
             && self.source.link_state(self.migration(), Link::Forward, Side::Source).await?.mark.generation.0 > 0
             && self.source.progress(survey.layout()).await?.iter().all(|(_, p)| p.done);
@@ -61,7 +61,8 @@ impl Session {
         if !self.fingerprint_holds(survey).await? {
             return Err(Error::changed("capture at the source is not as it was installed").hint(self.command("apply")));
         }
-        let mut host = Host::start(self, survey, self.must_begin_anew().await?, self.totals(survey).await?);
+        let mut host =
+            Host::start(self, &self.forward(survey), self.must_begin_anew().await?, self.totals(survey).await?);
         let result = async {
             host.until(self, |p| p.backfilled).await?;
             let result = host.verify(self).await?;
@@ -81,15 +82,20 @@ impl Session {
         Ok(was == Some(self.source.fingerprint(survey.layout()).await?))
     }
 
-    /// Leaves a request in the source's control tables and waits for its answer, as long as the host lives.
     async fn ask_host(&self, verb: &str, body: &str) -> Result<PassResult> {
+        outcome::read(&self.ask_host_for(verb, body).await?)
+    }
+
+    /// Leaves a request in the source's control tables and waits for its answer, as long as the host lives. An answer
+    /// that is an error is one here.
+    pub(super) async fn ask_host_for(&self, verb: &str, body: &str) -> Result<String> {
         let m = self.migration();
         let id = self.patiently(|| self.source.ask(m, verb, body)).await?;
         self.reporter.event(&Event::Note(format!("asked the running host to {verb} (request {id})")));
         loop {
             self.check_stop()?;
             if let Some(answer) = self.source.request(m, id).await?.and_then(|r| r.answer) {
-                return outcome::read(&answer);
+                return outcome::answered(answer);
             }
             if self.held().await?.is_none() {
                 return Err(Error::retry("the host ended before it answered").hint(self.command("verify")));

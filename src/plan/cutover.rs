@@ -52,9 +52,7 @@ pub(super) fn cutover(reader: &mut Reader, node: &Node) -> Option<Cutover> {
     let keys = ["max_write_pause", "max_lag", "verified_within", "approvals", "lock_timeout"];
     let fields = reader.fields(node, "cutover", &keys)?;
     let usual = Cutover::default();
-    let mut time = |key: &str, range, usual| {
-        fields.get(key).map_or(Some(usual), |n| reader.millis(n, key, range))
-    };
+    let mut time = |key: &str, range, usual| fields.get(key).map_or(Some(usual), |n| reader.millis(n, key, range));
     let max_write_pause_ms = time("max_write_pause", 50..=600_000, usual.max_write_pause_ms);
     let max_lag_ms = time("max_lag", 1..=600_000, usual.max_lag_ms);
     let verified_within_ms = time("verified_within", 1_000..=30 * DAY_MS, usual.verified_within_ms);
@@ -94,7 +92,8 @@ fn hook(reader: &mut Reader, node: &Node, what: &str, aborts: bool) -> Option<Ho
     let fields = reader.fields(node, what, &["run", "timeout", "on_failure"])?;
     let run = reader.required(&fields, "run", "[\"./freeze.sh\"]").and_then(|n| {
         let items = reader.list(n, "run", "run: [\"./freeze.sh\", \"--all\"]")?;
-        let words: Vec<At<String>> = items.iter().filter_map(|item| reader.maybe_empty(item, "a word of run")).collect();
+        let words: Vec<At<String>> =
+            items.iter().filter_map(|item| reader.maybe_empty(item, "a word of run")).collect();
         if items.is_empty() {
             reader.wrong(n, "run names no program", "run: [\"./freeze.sh\"]");
         }

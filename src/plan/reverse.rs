@@ -47,7 +47,8 @@ fn swapped(map: &TableMap, backs: &[Back], facts: &Facts) -> Result<TableMap, Ve
         obstacles.push(format!("the key of \"{}\" can't be had from the target", map.source));
     }
     let filter = ours(map, facts.target_engine).unwrap_or_else(|name| {
-        obstacles.push(format!("the constant of \"{name}\" can't be said in SQL on the way back: take a number or a text"));
+        obstacles
+            .push(format!("the constant of \"{name}\" can't be said in SQL on the way back: take a number or a text"));
         None
     });
     if !obstacles.is_empty() {
@@ -96,7 +97,12 @@ fn wire(map: &TableMap, back: &Back, column: &Column, facts: &Facts) -> Option<W
         How::Given(sql) if sql.trim().eq_ignore_ascii_case("null") => {
             let there = super::derive::held(from, &column.kind);
             let wire = wire_kind(from, &there, to, &column.kind).ok()?;
-            Some(WireColumn { origin: Origin::Sql("NULL".to_owned()), source_kind: there, wire, target: column.clone() })
+            Some(WireColumn {
+                origin: Origin::Sql("NULL".to_owned()),
+                source_kind: there,
+                wire,
+                target: column.clone(),
+            })
         }
         How::Given(sql) => {
             let table = map.target.clone();

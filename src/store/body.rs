@@ -151,6 +151,14 @@ impl<E: Engine> Store for SqlStore<E> {
         Ok(control::requests(&self.engine, migration, Some(id)).await?.pop())
     }
 
+    async fn next_numbers(&self, name: &TableName) -> Result<Vec<(String, i64)>> {
+        self.engine.next_numbers(name).await
+    }
+
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
+        self.engine.raise_number(name, column, next).await
+    }
+
     async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool, guard: bool) -> Result<()> {
         gate::make(&self.engine, layout, side, grantee, closed, guard).await
     }

@@ -251,6 +251,13 @@ pub trait Engine: Send + Sync + Sized + 'static {
         format!("octet_length({expression})")
     }
 
+    // -- generated numbers
+
+    /// The columns of a table that the engine numbers upwards, and the next number of each that it would give out.
+    async fn next_numbers(&self, name: &TableName) -> Result<Vec<(String, i64)>>;
+    /// Makes the next number at least this, and greater than any that is there. Never lowers it.
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()>;
+
     // -- the gate (`gate` has the rows; each of these is idempotent)
 
     /// Whether the gate's triggers are made with the control tables and armed by a row, since making them later would

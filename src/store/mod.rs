@@ -30,7 +30,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::entry::{Codec, Control, Entry, Epoch, Generation, Hash, Link, Mark, Position, Range, Refusal, TableId, TableKeys, Verdict};
+use crate::entry::{
+    Codec, Control, Entry, Epoch, Generation, Hash, Link, Mark, Position, Range, Refusal, TableId, TableKeys, Verdict,
+};
 use crate::error::{Error, Result};
 use crate::finding::{Counted, Health, Suspect};
 use crate::mapping::Layout;
@@ -326,6 +328,13 @@ pub trait Store: Send + Sync {
     async fn answer(&self, migration: &str, id: u64, answer: &str) -> Result<()>;
     async fn open_requests(&self, migration: &str) -> Result<Vec<Request>>;
     async fn request(&self, migration: &str, id: u64) -> Result<Option<Request>>;
+
+    // -- generated numbers, with the install role
+
+    /// The columns of a table that the engine numbers upwards (sequences, `AUTO_INCREMENT`), and what each would give out next.
+    async fn next_numbers(&self, name: &TableName) -> Result<Vec<(String, i64)>>;
+    /// Makes the next number at least this, and greater than any that is there. Never lowers it.
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()>;
 
     // -- the gate, with the install role
 

@@ -82,6 +82,17 @@ pub trait Transport: Send + Sync {
 
     async fn receiver(&self) -> Result<Box<dyn Receiver>>;
 
+    /// Tells applications who takes the migration's writes; `epoch` counts the changes of owner, and a later one that was
+    /// told already stays. Here: nobody listens.
+    async fn publish_route(&self, _migration: &str, _epoch: u64, _route: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Forgets the route. Says whether there was one.
+    async fn remove_route(&self, _migration: &str) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Removes the stream and everything else of this link; what isn't there is fine. Says whether anything was.
     async fn remove(&self) -> Result<bool>;
 }

@@ -7,6 +7,7 @@ mod connect;
 mod framing;
 mod pipeline;
 mod receiver;
+mod route;
 mod sender;
 mod stream;
 
@@ -154,6 +155,16 @@ impl Transport for Nats {
     async fn receiver(&self) -> Result<Box<dyn Receiver>> {
         let client = connect::connect(&self.options, CONNECT_TIMEOUT).await?;
         Ok(Box::new(receiver::NatsReceiver::new(self.clone(), client)))
+    }
+
+    async fn publish_route(&self, migration: &str, epoch: u64, route: &str) -> Result<()> {
+        let client = connect::connect(&self.options, CONNECT_TIMEOUT).await?;
+        route::publish(&jetstream::new(client), migration, epoch, route).await
+    }
+
+    async fn remove_route(&self, migration: &str) -> Result<bool> {
+        let client = connect::connect(&self.options, CONNECT_TIMEOUT).await?;
+        route::remove(&jetstream::new(client), migration).await
     }
 
     async fn remove(&self) -> Result<bool> {

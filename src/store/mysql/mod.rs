@@ -21,6 +21,7 @@ mod gate;
 mod health;
 mod install;
 mod name;
+mod numbers;
 mod query;
 mod rights;
 mod types;
@@ -353,6 +354,14 @@ impl Engine for MySql {
 
     fn folded(&self, expression: &str, alike: &Alike) -> String {
         count::folded(expression, alike)
+    }
+
+    async fn next_numbers(&self, name: &TableName) -> Result<Vec<(String, i64)>> {
+        MySql::next_numbers(self, name).await
+    }
+
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
+        MySql::raise_number(self, name, column, next).await
     }
 
     async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {

@@ -16,6 +16,7 @@ mod health;
 mod install;
 mod lexer;
 mod name;
+mod numbers;
 mod query;
 mod rights;
 mod types;
@@ -313,6 +314,14 @@ impl Engine for Postgres {
 
     async fn limit_time(&self, tx: &mut Tx, limit_ms: u64) -> Result<()> {
         query::script(tx, format!("SET LOCAL statement_timeout = {limit_ms}")).await
+    }
+
+    async fn next_numbers(&self, name: &TableName) -> Result<Vec<(String, i64)>> {
+        Postgres::next_numbers(self, name).await
+    }
+
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
+        Postgres::raise_number(self, name, column, next).await
     }
 
     async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {

@@ -17,7 +17,7 @@ use super::errors;
 /// Remembers, until everything is removed, how the file kept its journal before us.
 const HOME: &str = "home";
 
-async fn strings(tx: &mut Tx, file: &File, sql: &str) -> Result<Vec<String>> {
+pub(super) async fn strings(tx: &mut Tx, file: &File, sql: &str) -> Result<Vec<String>> {
     sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(tx.writer().await?).await.map_err(|e| file.error(e))
 }
 

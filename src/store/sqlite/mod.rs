@@ -22,6 +22,7 @@ mod family;
 mod gate;
 mod health;
 mod install;
+mod numbers;
 mod tokens;
 mod types;
 
@@ -238,6 +239,14 @@ impl Engine for Sqlite {
 
     fn folded(&self, expression: &str, alike: &Alike) -> String {
         count::folded(expression, alike)
+    }
+
+    async fn next_numbers(&self, name: &TableName) -> Result<Vec<(String, i64)>> {
+        Sqlite::next_numbers(self, name).await
+    }
+
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
+        Sqlite::raise_number(self, name, column, next).await
     }
 
     async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {

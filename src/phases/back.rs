@@ -1,0 +1,42 @@
+//! The way back, prepared before anything is cut over: capture at the taker, and control tables on both sides for the
+//! reverse link. The forward link's own were made by `apply`.
+
+use crate::entry::Link;
+use crate::error::{Context, Error, Result};
+use crate::store::Side;
+
+use super::session::Session;
+use super::way::Way;
+
+impl Session {
+    /// Safe to repeat. Capture that is there must be whole: behind a gap the way back would lose writes.
+    pub(super) async fn prepare_back(&self, way: &Way) -> Result<()> {
+        let (layout, m) = (&way.layout, way.layout.migration.as_str());
+        let installed = way.sender.is_installed(m, Side::Source).await?
+            && way.sender.get(m, Side::Source, "installed").await?.is_some();
+        if installed {
+            let was = way.sender.get(m, Side::Source, "fingerprint").await?;
+            if was == Some(way.sender.fingerprint(layout).await?) {
+                return Ok(());
+            }
+            let text = "capture at the taker is not as it was installed: a trigger or a table was altered";
+            return Err(
+                Error::changed(text).hint("undo the change, or `migrate abort PLAN` before anything is cut over")
+            );
+        }
+        debug_assert_eq!(layout.link(), Link::Reverse);
+        let (sender, receiver) = (way.sender.who().await?, way.receiver.who().await?);
+        self.source.journal(self.migration(), "cutover", "preparing", "the way back").await?;
+        self.patiently(|| way.sender_admin.install_control(layout, Side::Source, &sender)).await?;
+        self.patiently(|| way.receiver_admin.install_control(layout, Side::Target, &receiver)).await?;
+        for map in &layout.tables {
+            self.check_stop()?;
+            self.patiently(|| way.sender_admin.capture(layout, map.id, &sender))
+                .await
+                .context(format!("capture on \"{}\"", map.source))?;
+        }
+        let fingerprint = way.sender.fingerprint(layout).await?;
+        way.sender.put(m, Side::Source, "fingerprint", &fingerprint).await?;
+        way.sender.put(m, Side::Source, "installed", "1").await
+    }
+}

@@ -1,0 +1,282 @@
+//! `migrate cutover` and `migrate rollback`: the change of owner, which are one thing in two directions.
+//!
+//! Up to the decision everything may fail and nothing has happened: the fence runs out by itself. After the decision
+//! there is only forward: whoever runs this migration next delivers it. The decision itself is the store's
+//! (`store/decide`); here is when it is asked for.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::event::Event;
+use crate::link::cut::Opened;
+use crate::store::{Fence, Side};
+
+use super::host::Host;
+use super::owner::{Owner, Standing};
+use super::report::CutReport;
+use super::session::Session;
+use super::survey::Survey;
+use super::way::Way;
+
+/// Setting of the source: the last attempt's number.
+const CUT: &str = "cut";
+/// How long the taker may need to hear of the decision before we say so.
+const TELL_PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy)]
+pub struct CutOptions {
+    pub to: Owner,
+    /// Say which gates are closed and how long writes would be refused; change nothing.
+    pub dry_run: bool,
+}
+
+impl Session {
+    /// Moves the ownership of everything to one side. Where it is there already, nothing happens.
+    pub async fn cut_over(&self, options: CutOptions) -> Result<CutReport> {
+        let survey = self.survey().await?;
+        self.check_begun(&survey).await?;
+        self.check_same_plan(&survey).await?;
+        let mut report = self.cut_report(options.to);
+        match self.standing(survey.layout()).await? {
+            Standing::Torn(why) => return Err(self.torn(&why)),
+            Standing::Owned { by, turn } if by == options.to => {
+                (report.done, report.turn) = (false, turn);
+                return Ok(report);
+            }
+            Standing::Handing { to, .. } if to != options.to => {
+                let text = format!("a change of owner to the {} was decided and is not delivered yet", to.name());
+                return Err(Error::new(Kind::Gate, text).hint(self.command("apply")));
+            }
+            Standing::Handing { .. } if !options.dry_run => {
+                report.turn = self.deliver(&survey, options.to).await?;
+                report.done = true;
+                return Ok(report);
+            }
+            _ => {}
+        }
+        self.check_gates(&survey, options.to).await?;
+        if options.dry_run {
+            return Ok(report);
+        }
+        if let Some(holder) = self.held().await? {
+            report.run_by = holder;
+            let body = serde_json::json!({ "to": options.to.name() }).to_string();
+            let answer = self.ask_host_for("cutover", &body).await?;
+            return CutReport::read(report, &answer);
+        }
+        let way = self.way_of(&survey, options.to.other())?;
+        let mut host = Host::start(self, &way, false, vec![]);
+        let result = self.cut_in(&survey, &mut host, options.to).await;
+        let ended = host.shut_down().await;
+        let report = result?;
+        ended?;
+        Ok(report)
+    }
+
+    fn cut_report(&self, to: Owner) -> CutReport {
+        let next = match to {
+            Owner::Target => format!("{} --follow   keeps the old store in step", self.command("apply")),
+            Owner::Source => format!("{} --follow", self.command("apply")),
+        };
+        let (migration, owner) = (self.migration().to_owned(), to.name().to_owned());
+        CutReport { migration, owner, run_by: "this process".into(), next, ..CutReport::default() }
+    }
+
+    /// With the giver's link running in `host`: from the way back to the open entry.
+    pub(super) async fn cut_in(&self, survey: &Survey, host: &mut Host, to: Owner) -> Result<CutReport> {
+        let mut report = self.cut_report(to);
+        let (way, back) = (self.way_of(survey, to.other())?, self.way_of(survey, to)?);
+        host.until(self, |p| p.backfilled).await?;
+        self.prepare_back(&back).await.context("preparing the way back")?;
+        if !host.pulse().compared {
+            self.reporter.event(&Event::Phase { name: "verify".into(), detail: "before the cut over".into() });
+            let result = host.verify(self).await?;
+            let verified = self.present(survey, &result, false).await?;
+            self.note_verify(Some(&verified)).await?;
+            if result.mismatches > 0 {
+                let text = format!("{} digests differ: nothing is cut over", result.mismatches);
+                return Err(Error::new(Kind::Differs, text).hint(format!("{} --repair", self.command("verify"))));
+            }
+        }
+        report.forecast_ms = self.forecast(&way, host).await?;
+        self.hook("before_cutover", self.plan.hooks.before_cutover.as_ref(), to).await?;
+        let opened = self.fence_and_decide(&way, host, &mut report).await?;
+        (report.done, report.turn) = (true, opened.turn);
+        self.after_open(survey, to, opened.turn, opened.position.0).await?;
+        Ok(report)
+    }
+
+    /// How long writes would be refused, from what one entry takes now. More than the plan allows is a closed gate.
+    async fn forecast(&self, way: &Way, host: &mut Host) -> Result<u64> {
+        let began = Instant::now();
+        way.sender.now_ms().await?;
+        let round = began.elapsed();
+        let ping = host.ping(self).await?.min(host.ping(self).await?);
+        let tables = u32::try_from(way.layout.tables.len()).unwrap_or(u32::MAX);
+        // The fence of each table; what is dirty, what was not compared, and the fence entry; the decision, and `open`.
+        let forecast = round.saturating_mul(2 * tables) + ping.saturating_mul(4);
+        let (forecast_ms, lag_ms) = (forecast.as_millis() as u64, host.pulse().lag_ms.max(0) as u64);
+        let cutover = &self.plan.cutover;
+        if lag_ms > cutover.max_lag_ms {
+            let text = format!("the target is {lag_ms} ms behind, \"max_lag\" is {} ms", cutover.max_lag_ms);
+            return Err(Error::new(Kind::Gate, text).hint("wait until it has caught up, then again"));
+        }
+        if forecast_ms > cutover.max_write_pause_ms {
+            let text = format!(
+                "writes would be refused for about {forecast_ms} ms, \"max_write_pause\" is {} ms",
+                cutover.max_write_pause_ms
+            );
+            return Err(Error::new(Kind::Gate, text)
+                .hint("raise \"max_write_pause\" in \"cutover\", or try when the stores are less busy"));
+        }
+        self.reporter.event(&Event::Note(format!("forecast of the write pause: {forecast_ms} ms")));
+        Ok(forecast_ms)
+    }
+
+    async fn fence_and_decide(&self, way: &Way, host: &mut Host, report: &mut CutReport) -> Result<Opened> {
+        let m = self.migration();
+        let cut = self.next_cut().await?;
+        self.source.journal(m, "cutover", "fencing", &format!("attempt {cut}, the {} gives", way.owner.name())).await?;
+        let began = Instant::now();
+        let limit = Duration::from_millis(self.plan.cutover.max_write_pause_ms);
+        let fenced = self.fence(way, cut, began, limit).await;
+        let decided = match fenced {
+            Ok(()) => self.drain_and_decide(way, host, cut, began, limit).await,
+            Err(e) => Err(e),
+        };
+        let opened = match decided {
+            Ok(opened) => opened,
+            Err(error) => match self.decided_after_all(way).await? {
+                Some(opened) => opened,
+                None => return Err(self.give_back(way, host, cut, error).await),
+            },
+        };
+        self.source.journal(m, "cutover", "decided", &format!("turn {}", opened.turn)).await?;
+        self.wait_until_told(host, opened.turn).await?;
+        report.pause_ms = began.elapsed().as_millis() as u64;
+        Ok(opened)
+    }
+
+    /// Attempts are told apart, so that nothing of one is taken for another's.
+    async fn next_cut(&self) -> Result<u64> {
+        let m = self.migration();
+        let last = self.source.get(m, Side::Source, CUT).await?.and_then(|text| text.parse::<u64>().ok());
+        let cut = last.unwrap_or_default() + 1;
+        self.source.put(m, Side::Source, CUT, &cut.to_string()).await?;
+        Ok(cut)
+    }
+
+    /// Tries again as long as there is time: each try waits for a lock no longer than the plan says.
+    async fn fence(&self, way: &Way, cut: u64, began: Instant, limit: Duration) -> Result<()> {
+        let grantee = way.sender.who().await?;
+        let lock_timeout_ms = i64::try_from(self.plan.cutover.lock_timeout_ms).unwrap_or(300);
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let left = limit.saturating_sub(began.elapsed());
+            let pause_ms = i64::try_from(left.as_millis()).unwrap_or(0);
+            let fence =
+                Fence { pause_ms, lock_timeout_ms: lock_timeout_ms.min(pause_ms.max(1)), cut, grantee: &grantee };
+            match way.sender_admin.fence(&way.layout, Side::Source, &fence).await {
+                Ok(_) => return Ok(()),
+                Err(e) if e.is_retry() && began.elapsed() + pause < limit => {
+                    self.check_stop()?;
+                    self.stop.sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(50));
+                }
+                Err(e) => return Err(e.context("the fence")),
+            }
+        }
+    }
+
+    async fn drain_and_decide(
+        &self,
+        way: &Way,
+        host: &mut Host,
+        cut: u64,
+        began: Instant,
+        limit: Duration,
+    ) -> Result<Opened> {
+        let left = limit.saturating_sub(began.elapsed());
+        let late = || Error::new(Kind::Gate, "the rest was not at the taker within \"max_write_pause\"");
+        tokio::time::timeout(left, host.hand_over(self, cut)).await.map_err(|_| late())??;
+        self.carry_numbers(way).await?;
+        host.decide(self, cut).await
+    }
+
+    /// The commit of a decision may have been lost on its way to us: the gate says what is true.
+    async fn decided_after_all(&self, way: &Way) -> Result<Option<Opened>> {
+        let gate = self.patiently(|| way.sender.gate(&way.layout, Side::Source)).await?;
+        Ok(gate.closed.then(|| Opened { turn: gate.turn, position: Default::default() }))
+    }
+
+    /// Nothing happened: writes are taken again, at the latest when the fence runs out.
+    async fn give_back(&self, way: &Way, host: &mut Host, cut: u64, error: Error) -> Error {
+        let _ = host.release(self).await;
+        let unfenced = self.patiently(|| way.sender_admin.unfence(&way.layout, Side::Source)).await;
+        // Best effort: the fence runs out by itself.
+        let _ = self.source.journal(self.migration(), "cutover", "aborted", &format!("attempt {cut}: {error}")).await;
+        if let Err(e) = unfenced {
+            self.reporter
+                .event(&Event::Warning(format!("the fence could not be taken away, it runs out by itself: {e}")));
+        }
+        let kind = if error.is_retry() { Kind::Gate } else { error.kind };
+        let hint = error.hint_text().unwrap_or("try again").to_owned();
+        Error::new(kind, format!("not cut over, writes were given back: {}", error.message())).hint(hint)
+    }
+
+    async fn wait_until_told(&self, host: &mut Host, turn: u64) -> Result<()> {
+        let began = Instant::now();
+        let mut warned = false;
+        loop {
+            if host.pulse().told_turn >= turn {
+                return Ok(());
+            }
+            if !warned && began.elapsed() > TELL_PATIENCE {
+                warned = true;
+                let text = "decided, but the taker has not heard of it: nobody takes writes until it has";
+                self.reporter.event(&Event::Warning(text.into()));
+            }
+            match tokio::time::timeout(Duration::from_millis(200), host.until(self, |p| p.told_turn >= turn)).await {
+                Ok(result) => return result,
+                Err(_) => host.check().await?,
+            }
+        }
+    }
+
+    /// A decision that was not delivered: whoever comes by delivers it.
+    pub(super) async fn deliver(&self, survey: &Survey, to: Owner) -> Result<u64> {
+        let Standing::Handing { turn, .. } = self.standing(survey.layout()).await? else { return Ok(0) };
+        self.reporter.event(&Event::Note(format!("delivering the decided change of owner to the {}", to.name())));
+        let way = self.way_of(survey, to.other())?;
+        let mut host = Host::start(self, &way, false, vec![]);
+        let told = self.wait_until_told(&mut host, turn).await;
+        let position = host.pulse().confirmed.0;
+        let ended = host.shut_down().await;
+        told?;
+        ended?;
+        self.after_open(survey, to, turn, position).await?;
+        Ok(turn)
+    }
+
+    /// The taker is open: what cost its writers something goes, applications are told, and so is the user's hook.
+    async fn after_open(&self, survey: &Survey, to: Owner, turn: u64, position: u64) -> Result<()> {
+        let way = self.way_of(survey, to.other())?;
+        self.patiently(|| way.receiver_admin.unfence(&way.layout, Side::Target)).await?;
+        self.publish_route(to, turn, position).await?;
+        self.source
+            .journal(self.migration(), "cutover", "done", &format!("turn {turn}: the {} owns", to.name()))
+            .await?;
+        self.hook("after_cutover", self.plan.hooks.after_cutover.as_ref(), to).await
+    }
+
+    /// A fence without a decision, left by a process that died: it has run out or will; what hangs on the tables goes.
+    pub(super) async fn clear_stale_fence(&self, way: &Way) -> Result<()> {
+        let gate = way.sender.gate(&way.layout, Side::Source).await?;
+        if gate.fenced && !gate.closed {
+            self.patiently(|| way.sender_admin.unfence(&way.layout, Side::Source)).await?;
+            let text = format!("attempt {}: a process died before it decided", gate.cut);
+            self.source.journal(self.migration(), "cutover", "aborted", &text).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! The gates before a cut over: each is open, or says what opens it. What can't be measured is closed.
+
+use serde_json::json;
+
+use crate::error::{Error, Kind, Result};
+use crate::plan;
+use crate::store::{Role, Side};
+
+use super::owner::Owner;
+use super::report::{ApproveReport, GateLine};
+use super::session::Session;
+use super::survey::{Survey, full_hex};
+
+impl Session {
+    /// All of them, and an error that names the closed ones.
+    pub(super) async fn check_gates(&self, survey: &Survey, to: Owner) -> Result<()> {
+        let gates = self.gate_lines(survey, to).await?;
+        if gates.iter().all(|g| g.open) {
+            return Ok(());
+        }
+        let lines: Vec<String> = gates.iter().map(GateLine::line).collect();
+        let closed = gates.iter().filter(|g| !g.open).count();
+        let first = gates.iter().find(|g| !g.open).map(|g| g.opens_by.clone()).unwrap_or_default();
+        let text = format!("{closed} of {} gates are closed\n{}", gates.len(), lines.join("\n"));
+        let findings = gates.iter().map(|g| json!(g)).collect();
+        Err(Error::new(Kind::Gate, text).hint(first).findings(findings))
+    }
+
+    pub(super) async fn gate_lines(&self, survey: &Survey, to: Owner) -> Result<Vec<GateLine>> {
+        let mut gates = vec![self.way_back_gate(survey).await?];
+        // On the way back nobody waits for papers: the store that is left may be on fire.
+        if to == Owner::Target {
+            gates.push(self.verified_gate().await?);
+            for team in &self.plan.cutover.approvals {
+                gates.push(self.approval_gate(team).await?);
+            }
+        }
+        Ok(gates)
+    }
+
+    async fn way_back_gate(&self, survey: &Survey) -> Result<GateLine> {
+        let name = "way back";
+        let layout = match &survey.back {
+            Ok(layout) => layout,
+            Err(why) => {
+                return Ok(GateLine::closed(name, why.join("; "), self.command("plan")));
+            }
+        };
+        let logins = [
+            (&self.target, Role::SourceRun, "target (url)"),
+            (&self.target_admin, Role::SourceInstall, "target (admin_url)"),
+            (&self.source, Role::TargetRun, "source (url)"),
+            (&self.source_admin, Role::TargetInstall, "source (admin_url)"),
+        ];
+        let mut lacking = Vec::new();
+        for (store, role, login) in logins {
+            lacking.extend(store.missing_rights(role, layout).await?.into_iter().map(|sql| format!("{login}: {sql}")));
+        }
+        Ok(match lacking.is_empty() {
+            true => GateLine::open(name, "every column that must come back can, and both logins may"),
+            false => {
+                GateLine::closed(name, format!("rights are missing: {}", lacking.join("; ")), "let the owner run these")
+            }
+        })
+    }
+
+    async fn verified_gate(&self) -> Result<GateLine> {
+        let (name, limit_ms) = ("verified", self.plan.cutover.verified_within_ms);
+        let Some(last) = self.last_verify().await? else {
+            return Ok(GateLine::closed(name, "never", self.command("verify")));
+        };
+        let age_ms = self.source.now_ms().await? - last["at_ms"].as_i64().unwrap_or_default();
+        let clean = last["mismatches"] == 0;
+        let state = format!("{} s ago, {}", age_ms.max(0) / 1000, if clean { "none differed" } else { "it differed" });
+        Ok(match clean && (0..=limit_ms as i64).contains(&age_ms.max(0)) {
+            true => GateLine::open(name, state),
+            false => GateLine::closed(name, state, self.command("verify")),
+        })
+    }
+
+    async fn approval_gate(&self, team: &str) -> Result<GateLine> {
+        let name = format!("approval of {team}");
+        let command = format!("{} --team {team}", self.command("approve"));
+        let text = self.source.get(self.migration(), Side::Source, &approval_key(team)).await?.unwrap_or_default();
+        let given: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let plan = full_hex(&plan::plan_hash(&self.plan));
+        Ok(match given["plan"].as_str() {
+            None => GateLine::closed(name, "not given", command),
+            Some(approved) if approved != plan => GateLine::closed(name, "void: the plan was changed since", command),
+            Some(_) => GateLine::open(name, "given"),
+        })
+    }
+
+    /// Records that a team approves of exactly this plan.
+    pub async fn approve(&self, team: &str) -> Result<ApproveReport> {
+        let teams = &self.plan.cutover.approvals;
+        if !teams.iter().any(|t| t == team) {
+            let known = if teams.is_empty() { "none".to_owned() } else { teams.join(", ") };
+            let text = format!("the plan does not ask for an approval of \"{team}\" (\"cutover.approvals\": {known})");
+            return Err(Error::new(Kind::Usage, text).hint("name one of those teams"));
+        }
+        let survey = self.survey().await?;
+        self.check_same_plan(&survey).await?;
+        let plan = full_hex(&plan::plan_hash(&self.plan));
+        let at_ms = self.source.now_ms().await?;
+        let value = json!({ "plan": plan, "at_ms": at_ms }).to_string();
+        let m = self.migration();
+        self.source.put(m, Side::Source, &approval_key(team), &value).await?;
+        self.source.journal(m, "approve", team, &plan).await?;
+        Ok(ApproveReport { migration: m.to_owned(), team: team.to_owned(), plan })
+    }
+}
+
+fn approval_key(team: &str) -> String {
+    let hash = blake3::hash(team.as_bytes()).to_hex();
+    format!("approval_{}", &hash.as_str()[..16])
+}

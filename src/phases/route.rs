@@ -1,0 +1,34 @@
+//! The route: where applications find who takes their writes. A hint that can be rebuilt from the two gates; it is told
+//! only after the new owner is open.
+
+use serde_json::json;
+
+use crate::error::Result;
+use crate::event::Event;
+use crate::store::Side;
+
+use super::owner::Owner;
+use super::session::Session;
+
+/// The setting in both stores, in the forward link's control tables.
+pub const ROUTE: &str = "route";
+
+impl Session {
+    /// `{"version":1,"default":"target","scopes":{},"epoch":1,"position":7}`; `epoch` counts the changes of owner.
+    pub(super) async fn publish_route(&self, owner: Owner, turn: u64, position: u64) -> Result<()> {
+        let m = self.migration();
+        let route = json!({
+            "version": 1, "default": owner.name(), "scopes": {}, "epoch": turn, "position": position,
+        });
+        let text = route.to_string();
+        self.source.put(m, Side::Source, ROUTE, &text).await?;
+        self.target.put(m, Side::Target, ROUTE, &text).await?;
+        if let Err(e) = self.transport.publish_route(m, turn, &text).await {
+            // Who reads only the bucket would stay with a store that refuses: that is loud, and mended by running again.
+            let text =
+                format!("the route could not be told to the broker: {e}; `{}` tells it again", self.command("apply"));
+            self.reporter.event(&Event::Warning(text));
+        }
+        Ok(())
+    }
+}
