@@ -2,7 +2,7 @@
 //!
 //! Written from the contract (`store/mod.rs`) and the protocol's invariants, not from the implementation. The harness
 //! (`link.rs`) is the simplest relay and applier there can be. A module per subject:
-//! leases, sealing, snapshots, backfill, rewinding, applying, refusals, digests, and our own tables.
+//! leases, sealing, snapshots, backfill, rewinding, applying, refusals, digests, the gate, and our own tables.
 
 mod support;
 
@@ -16,6 +16,8 @@ mod backfill;
 mod control;
 #[path = "contract/digest.rs"]
 mod digest;
+#[path = "contract/gate.rs"]
+mod gate;
 #[path = "contract/lease.rs"]
 mod lease;
 #[path = "contract/link.rs"]
@@ -154,5 +156,20 @@ mod on {
             two_migrations_side_by_side,
             rights_are_complete,
             without_control_tables_all_is_refused;
+    }
+
+    mod gate {
+        contract!(@on postgres Postgres gate:
+            a_fence_refuses_every_write_and_opens_by_itself,
+            it_is_taken_away_at_once_and_twice_is_harmless,
+            a_transaction_in_flight_is_waited_for_and_named,
+            nothing_is_accepted_behind_a_fence,
+            a_snapshot_from_before_does_not_get_by,
+            a_second_fence_waits_for_who_passed_the_first,
+            the_decision_waits_for_who_passed,
+            a_guard_refuses_the_application_and_not_the_applier,
+            both_links_speak_of_one_gate,
+            removing_takes_the_gate_away
+        );
     }
 }

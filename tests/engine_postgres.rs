@@ -9,6 +9,8 @@ mod capturing;
 mod catalogue;
 #[path = "engine_postgres/connecting.rs"]
 mod connecting;
+#[path = "engine_postgres/gating.rs"]
+mod gating;
 #[path = "engine_postgres/installing.rs"]
 mod installing;
 #[path = "engine_postgres/kinds.rs"]

@@ -29,6 +29,8 @@ impl Session {
         self.source.journal(self.migration(), "cutover", "preparing", "the way back").await?;
         self.patiently(|| way.sender_admin.install_control(layout, Side::Source, &sender)).await?;
         self.patiently(|| way.receiver_admin.install_control(layout, Side::Target, &receiver)).await?;
+        // From here on at the latest nobody else writes there before it is opened, whatever the plan says of guards.
+        self.patiently(|| way.sender_admin.make_gate(layout, Side::Source, &sender, true)).await?;
         for map in &layout.tables {
             self.check_stop()?;
             self.patiently(|| way.sender_admin.capture(layout, map.id, &sender))

@@ -68,9 +68,14 @@ impl Session {
     /// The source's gate is open, and the target's closed: nobody but our applier writes there before it owns the rows.
     async fn make_gates(&self, survey: &Survey, source_login: &str, target_login: &str) -> Result<()> {
         let layout = survey.layout();
-        let guard = self.plan.guard_target;
-        self.patiently(|| self.source_admin.make_gate(layout, Side::Source, source_login, false, false)).await?;
-        self.patiently(|| self.target_admin.make_gate(layout, Side::Target, target_login, true, guard)).await
+        self.patiently(|| self.source_admin.make_gate(layout, Side::Source, source_login, false)).await?;
+        self.patiently(|| async {
+            match self.plan.guard_target {
+                true => self.target_admin.make_gate(layout, Side::Target, target_login, true).await,
+                false => self.target_admin.mark_gate(layout, Side::Target, true).await,
+            }
+        })
+        .await
     }
 
     /// Takes the source's lease, or renews it where it is ours.

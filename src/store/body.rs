@@ -159,8 +159,12 @@ impl<E: Engine> Store for SqlStore<E> {
         self.engine.raise_number(name, column, next).await
     }
 
-    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool, guard: bool) -> Result<()> {
-        gate::make(&self.engine, layout, side, grantee, closed, guard).await
+    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()> {
+        gate::make(&self.engine, layout, side, grantee, closed).await
+    }
+
+    async fn mark_gate(&self, layout: &Layout, side: Side, closed: bool) -> Result<()> {
+        gate::mark(&self.engine, layout, side, closed).await.map(drop)
     }
 
     async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate> {

@@ -268,6 +268,11 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// Sets the fence's row and makes it count for every transaction, also one with an older snapshot: on return each
     /// write that was accepted has committed, and none is accepted until `deadline_ms`.
     async fn shut_gate(&self, layout: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()>;
+    /// Locks one of the gate's rows, to be changed in this transaction, waiting at most so long for the writers that
+    /// share it. Here: what changes it waits by the transaction's own limits.
+    async fn take_gate(&self, _tx: &mut Self::Tx, _l: &Layout, _side: Side, _row: i64, _limit_ms: i64) -> Result<()> {
+        Ok(())
+    }
     /// After the fence's row was taken back: takes away what costs writers something, where the owner's row is open.
     async fn free_gate(&self, layout: &Layout, side: Side) -> Result<()>;
 

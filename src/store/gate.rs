@@ -7,10 +7,17 @@
 //! A writer that finds the fence expired locks the owner's row in share mode: the decision, which changes that row,
 //! waits for it, and a snapshot older than the decision can't get the lock (or sees it). So no statement slips between.
 //! The applier of either link passes always.
+//!
+//! The owner's row is closed only by who has the fence's row locked, and closed: `unfence` takes that lock first, and
+//! opens the fence's row only where the owner's is open. So an open fence's row means an open gate.
+//!
+//! A refused write gets SQLSTATE `MG002` (PostgreSQL), 45000 (MySQL) or an aborted statement (SQLite), and
+//! [`refusal`]'s words.
 
-use crate::entry::Link;
+use crate::entry::{Link, TableId};
 use crate::error::{Error, Result};
-use crate::mapping::Layout;
+use crate::mapping::{Layout, TableMap};
+use crate::schema::TableName;
 
 use super::engine::{Engine, Mode};
 use super::sql::{Cells, Sql};
@@ -38,15 +45,38 @@ pub fn gate_table(layout: &Layout, side: Side) -> &'static str {
     }
 }
 
+/// What a refused write is told; `table` has at most [`TABLE_MAX`] characters where a message is limited to 128.
+pub fn refusal(table: &str) -> String {
+    format!(
+        "migrate: writes to {table} are refused now, \
+         this store does not own its rows: read the route and try again"
+    )
+}
+
+pub const TABLE_MAX: usize = 29;
+
+/// The side's tables, each once, with the least number of its pairs.
+pub fn tables(layout: &Layout, side: Side) -> Vec<(TableId, &TableName)> {
+    let of = |m: &'_ TableMap| match side {
+        Side::Source => m.source.clone(),
+        Side::Target => m.target.clone(),
+    };
+    let mut maps: Vec<&TableMap> = layout.tables.iter().collect();
+    maps.sort_by_key(|m| m.id);
+    let first = |(i, m): &(usize, &&TableMap)| !maps[..*i].iter().any(|other| of(other) == of(m));
+    let found = maps.iter().enumerate().filter(first);
+    found.map(|(_, m)| (m.id, if side == Side::Source { &m.source } else { &m.target })).collect()
+}
+
 /// Makes the rows where they are missing, and hangs the triggers where they must hang from the beginning.
-pub async fn make<E: Engine>(
-    e: &E,
-    layout: &Layout,
-    side: Side,
-    grantee: &str,
-    closed: bool,
-    guard: bool,
-) -> Result<()> {
+pub async fn make<E: Engine>(e: &E, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()> {
+    // As the rows are, which may be older than what is asked for.
+    let shut = mark(e, layout, side, closed).await?;
+    if shut || E::GATE_HANGS { e.hang_gate(layout, side, grantee).await } else { Ok(()) }
+}
+
+/// Only the rows, where they are missing: who owns is written down, and nobody is refused. Whether it is closed.
+pub async fn mark<E: Engine>(e: &E, layout: &Layout, side: Side, closed: bool) -> Result<bool> {
     let mut tx = e.begin(Mode::Install).await?;
     let (m, table) = (layout.base(), gate_table(layout, side));
     for id in [FENCE, OWNER] {
@@ -54,8 +84,9 @@ pub async fn make<E: Engine>(
         let sql = sql.arg(id).push(", ").arg(i64::from(closed)).push(", 0, 0 WHERE NOT EXISTS (SELECT 1 FROM ");
         sql.control(table).push(" WHERE id = ").arg(id).push(")").execute(&mut tx).await?;
     }
+    let shut = look_in(e, &mut tx, layout, side).await?.closed;
     e.commit(tx).await?;
-    if guard || E::GATE_HANGS && !closed { e.hang_gate(layout, side, grantee).await } else { Ok(()) }
+    Ok(shut)
 }
 
 pub async fn look<E: Engine>(e: &E, layout: &Layout, side: Side) -> Result<Gate> {
@@ -122,10 +153,18 @@ async fn now<E: Engine>(e: &E) -> Result<i64> {
     Ok(row.map(|r| r.int(0)).unwrap_or_default())
 }
 
+/// How long an act that nobody waits for may keep writers waiting for a row.
+const ROW_WAIT_MS: i64 = 300;
+
 /// Takes the fence away. The owner's row stays as it is.
 pub async fn unfence<E: Engine>(e: &E, layout: &Layout, side: Side) -> Result<()> {
     let mut tx = e.begin(Mode::Install).await?;
-    set_fence(e, &mut tx, layout, side, false, 0, 0).await?;
+    e.take_gate(&mut tx, layout, side, FENCE, ROW_WAIT_MS).await?;
+    set_fence(e, &mut tx, layout, side, true, 0, 0).await?;
+    // Read behind that lock, so that nobody closes it now.
+    if !look_in(e, &mut tx, layout, side).await?.closed {
+        set_fence(e, &mut tx, layout, side, false, 0, 0).await?;
+    }
     e.commit(tx).await?;
     e.free_gate(layout, side).await
 }

@@ -338,9 +338,11 @@ pub trait Store: Send + Sync {
 
     // -- the gate, with the install role
 
-    /// Makes the gate's rows, closed or open; safe to repeat, and then changes nothing. With `guard` what is closed
-    /// refuses the application's writes on the tables of `side` from the return on.
-    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool, guard: bool) -> Result<()>;
+    /// Makes the gate's rows, closed or open; safe to repeat, and then changes nothing. A closed gate refuses
+    /// the application's writes on the tables of `side` from the return on.
+    async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()>;
+    /// The gate's rows alone: it is written down who owns, and nobody is refused.
+    async fn mark_gate(&self, layout: &Layout, side: Side, closed: bool) -> Result<()>;
     async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate>;
     /// Refuses the application's writes until the deadline, which comes back (the database's clock). From the return on
     /// every write that was accepted is visible. `Retry` where a lock was not had in time: the error names who holds

@@ -167,7 +167,7 @@ pub async fn many_write_at_one_moment(on: On) {
 }
 
 /// All of the catalogue that an application could see.
-async fn catalogue(end: &crate::rig::End) -> Vec<String> {
+pub async fn catalogue(end: &crate::rig::End) -> Vec<String> {
     let sql = match end.on {
         On::Sqlite => "SELECT type || name || tbl_name || coalesce(sql, '') FROM sqlite_master ORDER BY 1".to_owned(),
         On::MariaDb => return mariadb_catalogue(end).await,

@@ -90,16 +90,7 @@ pub const APPLIER: &str = "migrate.applier";
 /// Name, definition and body of each function.
 fn functions(layout: &Layout, map: &TableMap, grantee: &str) -> [(String, String, String); 2] {
     let migration = &layout.migration;
-    let define = |function: &str, body: &str| {
-        format!(
-            "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-                SET search_path = pg_catalog, pg_temp AS {};
-            REVOKE ALL ON FUNCTION {}() FROM PUBLIC",
-            control(migration, function),
-            literal(body),
-            control(migration, function),
-        )
-    };
+    let define = |function: &str, body: &str| define(migration, function, body);
     let refuse = format!(
         "BEGIN
     RAISE EXCEPTION 'table %.% is being migrated and must not be truncated', TG_TABLE_SCHEMA, TG_TABLE_NAME
@@ -113,6 +104,17 @@ END",
         (REFUSE_TRUNCATE.to_owned(), define(REFUSE_TRUNCATE, &refuse), refuse),
         (capture.clone(), define(&capture, &body), body),
     ]
+}
+
+/// Runs with the rights of who installs it, whatever the session's search path is.
+pub fn define(migration: &str, function: &str, body: &str) -> String {
+    let named = control(migration, function);
+    format!(
+        "CREATE OR REPLACE FUNCTION {named}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+            SET search_path = pg_catalog, pg_temp AS {};
+        REVOKE ALL ON FUNCTION {named}() FROM PUBLIC",
+        literal(body)
+    )
 }
 
 fn capture_body(layout: &Layout, map: &TableMap, grantee: &str) -> String {
@@ -182,7 +184,8 @@ async fn has_function(conn: &mut PgConnection, migration: &str, function: &str, 
 }
 
 /// The table itself (false), and its partitions (true): TRUNCATE of a partition does not ask the parent's trigger.
-const TRIGGERS: &str = "SELECT n.nspname::text, c.relname::text, c.oid <> m.root,
+/// Whether each has the row trigger `$3` and the truncate trigger `$4`, with functions in the schema `$5`.
+pub const TRIGGERS: &str = "SELECT n.nspname::text, c.relname::text, c.oid <> m.root,
         coalesce((SELECT g.tgenabled = 'A' FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
             JOIN pg_namespace pn ON pn.oid = p.pronamespace
             WHERE g.tgrelid = c.oid AND g.tgname = $3::text AND pn.nspname = $5::text), false),
@@ -231,7 +234,7 @@ async fn make_triggers(conn: &mut PgConnection, layout: &Layout, map: &TableMap)
     Ok(())
 }
 
-fn trigger(on: &str, name: &str, when: &str, each: &str, function: &str) -> String {
+pub fn trigger(on: &str, name: &str, when: &str, each: &str, function: &str) -> String {
     let name = quote(name);
     format!(
         "DROP TRIGGER IF EXISTS {name} ON {on};
@@ -247,7 +250,8 @@ const FINGERPRINT: &str = "WITH RECURSIVE named AS (
         JOIN pg_namespace n ON n.nspname = u.s JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.t),
     tree(oid, parent) AS (SELECT oid, 0::oid FROM named
         UNION SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN tree ON tree.oid = i.inhparent),
-    ours AS (SELECT p.oid, p.xmin FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $3::text),
+    ours AS (SELECT p.oid, p.xmin FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace 
+        WHERE n.nspname = $3::text AND NOT starts_with(p.proname, 'gate_')),
     fired AS (SELECT DISTINCT g.oid, g.xmin, g.tgrelid, g.tgenabled, g.tgtype, g.tgfoid FROM pg_trigger g
         JOIN ours ON ours.oid = g.tgfoid JOIN tree ON tree.oid = g.tgrelid)
     SELECT md5(string_agg(line, ';' ORDER BY line)) FROM (

@@ -18,9 +18,15 @@ const RELAXED: &str = "relaxed_keys";
 /// Locks a table against writers. The first lock stops nobody but vacuum, and waits long enough (a second) for the
 /// server to send an autovacuum away, which would outlast any number of the short attempts.
 pub async fn lock(conn: &mut PgConnection, table: &str, mode: &str) -> Result<()> {
+    lock_within(conn, table, mode, LOCK_MS, 5_000).await
+}
+
+pub const LOCK_MS: i64 = 300;
+
+pub async fn lock_within(conn: &mut PgConnection, table: &str, mode: &str, lock: i64, vacuum: i64) -> Result<()> {
     let sql = format!(
-        "SET LOCAL lock_timeout = '5s'; LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE;
-        SET LOCAL lock_timeout = '300ms'; LOCK TABLE {table} IN {mode} MODE"
+        "SET LOCAL lock_timeout = {vacuum}; LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE;
+        SET LOCAL lock_timeout = {lock}; LOCK TABLE {table} IN {mode} MODE"
     );
     script(conn, sql).await
 }

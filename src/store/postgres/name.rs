@@ -3,6 +3,7 @@
 use crate::entry::TableId;
 use crate::mapping::{Layout, TableMap};
 use crate::schema::TableName;
+use crate::store::Side;
 
 pub fn quote(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
@@ -49,6 +50,12 @@ pub fn row_trigger(layout: &Layout, map: &TableMap) -> String {
 
 pub fn truncate_trigger(migration: &str) -> String {
     format!("{}_trunc", home(migration))
+}
+
+/// The gate's, for rows and for TRUNCATE; source and target may share a table.
+pub fn gate_triggers(migration: &str, side: Side) -> [String; 2] {
+    let short = if side == Side::Source { "gs" } else { "gt" };
+    [format!("{}_{short}", home(migration)), format!("{}_{short}t", home(migration))]
 }
 
 fn number(id: TableId) -> String {
