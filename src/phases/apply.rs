@@ -97,11 +97,16 @@ impl Session {
         let link = crate::entry::Link::Forward;
         // Taking and giving back says who holds it, in the lease's own words.
         let lease = self.source.take_lease(self.migration(), link, Side::Source, &self.holder, ttl).await?;
-        self.source.release_lease(self.migration(), &lease).await
+        self.source.release_lease(self.migration(), &lease).await?;
+        match self.held().await? {
+            None => Ok(()),
+            Some(holder) => Err(Error::new(Kind::Locked, format!("\"{holder}\" runs the way back of this migration"))
+                .hint("stop that process, or wait; `migrate status PLAN` shows it")),
+        }
     }
 
     /// Who owns the data, after what was left half done is done: a decision is delivered, a fence without one goes.
-    async fn settle_owner(&self, survey: &Survey) -> Result<Owner> {
+    pub(super) async fn settle_owner(&self, survey: &Survey) -> Result<Owner> {
         let owner = match self.standing(survey.layout()).await? {
             Standing::Owned { by, .. } => by,
             Standing::Handing { to, .. } => {
@@ -114,7 +119,7 @@ impl Session {
         Ok(owner)
     }
 
-    async fn host_of(&self, survey: &Survey, owner: Owner) -> Result<Host> {
+    pub(super) async fn host_of(&self, survey: &Survey, owner: Owner) -> Result<Host> {
         let way = self.way_of(survey, owner)?;
         Ok(match owner {
             Owner::Source => Host::start(self, &way, self.must_begin_anew().await?, self.totals(survey).await?),

@@ -30,6 +30,20 @@ pub struct CutOptions {
     pub dry_run: bool,
 }
 
+/// Where the pause goes.
+struct Steps {
+    began: Instant,
+    at: Instant,
+    steps_ms: Vec<(String, u64)>,
+}
+
+impl Steps {
+    fn done(&mut self, step: &str) {
+        self.steps_ms.push((step.to_owned(), self.at.elapsed().as_millis() as u64));
+        self.at = Instant::now();
+    }
+}
+
 impl Session {
     /// Moves the ownership of everything to one side. Where it is there already, nothing happens.
     pub async fn cut_over(&self, options: CutOptions) -> Result<CutReport> {
@@ -139,11 +153,8 @@ impl Session {
         self.source.journal(m, "cutover", "fencing", &format!("attempt {cut}, the {} gives", way.owner.name())).await?;
         let began = Instant::now();
         let limit = Duration::from_millis(self.plan.cutover.max_write_pause_ms);
-        let fenced = self.fence(way, cut, began, limit).await;
-        let decided = match fenced {
-            Ok(()) => self.drain_and_decide(way, host, cut, began, limit).await,
-            Err(e) => Err(e),
-        };
+        let mut steps = Steps { began, at: began, steps_ms: vec![] };
+        let decided = self.drain_and_decide(way, host, cut, limit, &mut steps).await;
         let opened = match decided {
             Ok(opened) => opened,
             Err(error) => match self.decided_after_all(way).await? {
@@ -153,7 +164,9 @@ impl Session {
         };
         self.source.journal(m, "cutover", "decided", &format!("turn {}", opened.turn)).await?;
         self.wait_until_told(host, opened.turn).await?;
+        steps.done("open");
         report.pause_ms = began.elapsed().as_millis() as u64;
+        report.steps_ms = steps.steps_ms;
         Ok(opened)
     }
 
@@ -193,14 +206,21 @@ impl Session {
         way: &Way,
         host: &mut Host,
         cut: u64,
-        began: Instant,
         limit: Duration,
+        steps: &mut Steps,
     ) -> Result<Opened> {
+        let began = steps.began;
+        self.fence(way, cut, began, limit).await?;
+        steps.done("fence");
         let left = limit.saturating_sub(began.elapsed());
         let late = || Error::new(Kind::Gate, "the rest was not at the taker within \"max_write_pause\"");
         tokio::time::timeout(left, host.hand_over(self, cut)).await.map_err(|_| late())??;
+        steps.done("drain");
         self.carry_numbers(way).await?;
-        host.decide(self, cut).await
+        steps.done("numbers");
+        let decided = host.decide(self, cut).await;
+        steps.done("decide");
+        decided
     }
 
     /// The commit of a decision may have been lost on its way to us: the gate says what is true.

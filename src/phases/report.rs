@@ -168,6 +168,10 @@ pub struct StatusReport {
     pub holder_for_ms: i64,
     pub holder_alive: bool,
     pub last_verify: Option<String>,
+    /// `source`, `target`; `nobody` while a decided change of owner is not delivered; `unknown` where the stores disagree.
+    pub owner: String,
+    /// Changes of owner so far.
+    pub turn: u64,
     pub can_roll_back: bool,
     pub roll_back_why: String,
     pub next: String,
@@ -205,6 +209,8 @@ pub struct CutReport {
     pub forecast_ms: u64,
     /// From before the first write could be refused until the new owner took them.
     pub pause_ms: u64,
+    /// The pause by its steps: `fence`, `drain`, `numbers`, `decide`, `open`.
+    pub steps_ms: Vec<(String, u64)>,
     pub run_by: String,
     pub next: String,
 }
@@ -213,7 +219,8 @@ impl CutReport {
     /// As it travels from the process that hosts the links.
     pub fn write(&self) -> String {
         serde_json::json!({
-            "cut": { "done": self.done, "turn": self.turn, "forecast_ms": self.forecast_ms, "pause_ms": self.pause_ms },
+            "cut": { "done": self.done, "turn": self.turn, "forecast_ms": self.forecast_ms, "pause_ms": self.pause_ms,
+                "steps_ms": self.steps_ms },
         })
         .to_string()
     }
@@ -228,6 +235,7 @@ impl CutReport {
         self.done = cut["done"].as_bool().unwrap_or_default();
         self.forecast_ms = cut["forecast_ms"].as_u64().unwrap_or_default();
         self.pause_ms = cut["pause_ms"].as_u64().unwrap_or_default();
+        self.steps_ms = serde_json::from_value(cut["steps_ms"].clone()).unwrap_or_default();
         Ok(self)
     }
 }

@@ -1,13 +1,13 @@
 //! `migrate status`: where a migration stands, from what the two stores say. Writes nothing.
 
-use crate::entry::Link;
 use crate::error::Result;
 use crate::store::{LinkState, Side};
 
+use super::owner::{Owner, Standing};
 use super::report::{Backlog, StatusReport, StatusTable};
 use super::session::Session;
-use super::survey::Survey;
 use super::verify::is_alive;
+use super::way::Way;
 
 /// Journal lines that are shown.
 const JOURNAL_LINES: u32 = 10;
@@ -24,31 +24,70 @@ impl Session {
             return Ok(report);
         }
         let survey = self.survey().await?;
-        let source = self.source.link_state(m, Link::Forward, Side::Source).await?;
-        let target = self.target_state().await?;
+        let installed = self.is_installed().await?;
+        let standing = match installed {
+            true => self.standing(survey.layout()).await?,
+            false => Standing::Owned { by: Owner::Source, turn: 0 },
+        };
+        let giver = match &standing {
+            Standing::Owned { by, .. } => *by,
+            Standing::Handing { to, .. } => to.other(),
+            Standing::Torn(_) => Owner::Source,
+        };
+        let way = self.way_of(&survey, giver)?;
+        let link = way.layout.link();
+        let source = way.sender.link_state(&way.layout.migration, link, Side::Source).await?;
+        let target = receiver_state(&way).await?;
         self.fill_positions(&mut report, &source, &target);
-        if self.is_installed().await? {
-            self.fill_tables(&mut report, &survey).await?;
+        if installed {
+            self.fill_tables(&mut report, &way).await?;
         }
         report.last_verify = self.last_verify().await?.map(|v| describe_verify(&v, source.now_ms));
         report.phase = self.phase(&report).await?;
-        report.can_roll_back = true;
-        report.roll_back_why =
-            "nothing was cut over: the source owns every row, and `migrate abort` leaves it as it was".into();
-        let verb = if report.phase == "in sync" { "verify" } else { "apply" };
-        report.next = self.command(verb);
+        self.fill_owner(&mut report, &standing);
         for line in self.source.journal_lines(m, JOURNAL_LINES).await? {
             report.journal.push(format!("{}: {} {}", line.phase, line.step, line.detail));
         }
         Ok(report)
     }
 
-    /// The target may be away, or not begun: its half is then unknown, which is not zero.
-    async fn target_state(&self) -> Result<Option<LinkState>> {
-        if !self.target.is_installed(self.migration(), Side::Target).await? {
-            return Ok(None);
+    /// Who owns the data, whether it can go back, and what comes next.
+    fn fill_owner(&self, report: &mut StatusReport, standing: &Standing) {
+        report.can_roll_back = true;
+        match standing {
+            Standing::Owned { by: Owner::Source, turn } => {
+                (report.owner, report.turn) = ("source".into(), *turn);
+                report.roll_back_why = match turn {
+                    0 => "nothing was cut over: the source owns every row, and `migrate abort` leaves it as it was",
+                    _ => "it was rolled back: the source owns every row",
+                }
+                .into();
+                let in_sync = report.phase == "in sync";
+                report.next = self.command(if in_sync { "cutover" } else { "apply" });
+            }
+            Standing::Owned { by: Owner::Target, turn } => {
+                (report.owner, report.turn) = ("target".into(), *turn);
+                report.phase = "cut over".into();
+                report.roll_back_why = format!("`{}` gives every write of the target back", self.command("rollback"));
+                report.next = format!("{} --follow", self.command("apply"));
+            }
+            Standing::Handing { to, turn } => {
+                (report.owner, report.turn) = ("nobody".into(), *turn);
+                report.phase = "handing over".into();
+                report.can_roll_back = false;
+                report.roll_back_why = format!(
+                    "a change of owner to the {} is decided and not delivered yet: nobody takes writes",
+                    to.name()
+                );
+                report.next = self.command("apply");
+            }
+            Standing::Torn(why) => {
+                (report.owner, report.phase) = ("unknown".into(), "torn".into());
+                report.can_roll_back = false;
+                report.roll_back_why = why.clone();
+                report.next = "a person decides which store's data counts".into();
+            }
         }
-        self.target.link_state(self.migration(), Link::Forward, Side::Target).await.map(Some)
     }
 
     fn fill_positions(&self, report: &mut StatusReport, source: &LinkState, target: &Option<LinkState>) {
@@ -67,18 +106,18 @@ impl Session {
         }
     }
 
-    async fn fill_tables(&self, report: &mut StatusReport, survey: &Survey) -> Result<()> {
-        let layout = survey.layout();
-        let dirty = self.source.backlog(layout, 1_000_000).await?;
+    async fn fill_tables(&self, report: &mut StatusReport, way: &Way) -> Result<()> {
+        let layout = way.layout.as_ref();
+        let dirty = way.sender.backlog(layout, 1_000_000).await?;
         let limit = layout.backlog_limit;
         report.backlog = Backlog { keys: dirty.iter().map(|(_, n)| n).sum(), limit, ..Backlog::default() };
-        for (id, progress) in self.source.progress(layout).await? {
+        for (id, progress) in way.sender.progress(layout).await? {
             let Some(map) = layout.table(id) else { continue };
             report.tables.push(StatusTable {
                 source: map.source.to_string(),
                 target: map.target.to_string(),
                 rows: progress.rows,
-                rows_estimate: self.source.size(&map.source).await?.rows,
+                rows_estimate: way.sender.size(&map.source).await?.rows,
                 done: progress.done,
                 dirty: dirty.iter().find(|(t, _)| *t == id).map_or(0, |(_, n)| *n),
             });
@@ -106,6 +145,15 @@ impl Session {
         }
         .into())
     }
+}
+
+/// The receiver may be away, or not begun: its half is then unknown, which is not zero.
+async fn receiver_state(way: &Way) -> Result<Option<LinkState>> {
+    let (m, link) = (way.layout.migration.as_str(), way.layout.link());
+    if !way.receiver.is_installed(m, Side::Target).await? {
+        return Ok(None);
+    }
+    way.receiver.link_state(m, link, Side::Target).await.map(Some)
 }
 
 fn describe_verify(v: &serde_json::Value, now_ms: i64) -> String {

@@ -7,9 +7,9 @@ use crate::entry::Link;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::link::compare::PassResult;
+use crate::mapping::BACK;
 use crate::store::{LinkState, Side};
 
-use super::host::Host;
 use super::outcome;
 use super::report::VerifyReport;
 use super::session::Session;
@@ -51,9 +51,17 @@ impl Session {
         Err(Error::new(Kind::Gate, text).hint(self.command("apply")))
     }
 
-    /// Who holds the source's lease now, if anybody alive does.
+    /// Who holds a giver's lease now, of either link, if anybody alive does.
     pub(super) async fn held(&self) -> Result<Option<String>> {
         let state = self.source.link_state(self.migration(), Link::Forward, Side::Source).await?;
+        if is_alive(&state) {
+            return Ok(state.holder);
+        }
+        let back = format!("{}{BACK}", self.migration());
+        if !self.target.is_installed(&back, Side::Source).await? {
+            return Ok(None);
+        }
+        let state = self.target.link_state(&back, Link::Reverse, Side::Source).await?;
         Ok(if is_alive(&state) { state.holder } else { None })
     }
 
@@ -61,8 +69,8 @@ impl Session {
         if !self.fingerprint_holds(survey).await? {
             return Err(Error::changed("capture at the source is not as it was installed").hint(self.command("apply")));
         }
-        let mut host =
-            Host::start(self, &self.forward(survey), self.must_begin_anew().await?, self.totals(survey).await?);
+        let owner = self.settle_owner(survey).await?;
+        let mut host = self.host_of(survey, owner).await?;
         let result = async {
             host.until(self, |p| p.backfilled).await?;
             let result = host.verify(self).await?;

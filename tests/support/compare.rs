@@ -22,6 +22,12 @@ impl Rows {
         self.0.values().sum()
     }
 
+    /// The first cell of each row, without the padding of a CHAR.
+    pub fn cells(&self) -> Vec<String> {
+        let first = |row: &TextRow| row.first().cloned().flatten().unwrap_or_default().trim().to_owned();
+        self.0.iter().flat_map(|(row, n)| std::iter::repeat_n(first(row), *n)).collect()
+    }
+
     /// Each cell that isn't NULL, given its column's place, as something else.
     pub fn map_cells(self, each: impl Fn(usize, &str) -> String) -> Self {
         let cell = |(i, cell): (usize, Option<String>)| cell.map(|text| each(i, &text));

@@ -35,7 +35,7 @@ impl App {
         }
     }
 
-    fn begin(&self) -> &'static str {
+    pub fn begin(&self) -> &'static str {
         match self {
             App::Postgres(_) | App::MariaDb(_) => "BEGIN",
             App::Sqlite(_) => "BEGIN IMMEDIATE",

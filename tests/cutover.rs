@@ -1,0 +1,112 @@
+//! Cut over and rollback through the real binary, with clients that follow the owner: no moment with two owners, no lost
+//! write, on every pair of engines.
+
+mod support;
+
+#[path = "cutover/bank.rs"]
+mod bank;
+
+use std::time::Duration;
+
+use bank::Clients;
+use support::product::{Place, Product};
+use support::{MariaDb, Nats, NatsVersion, Postgres};
+
+async fn postgres(hint: &str) -> Place {
+    let db = Postgres::shared().database(hint).await;
+    db.grant_target_rights().await;
+    Place::Postgres(db)
+}
+
+async fn mariadb(hint: &str) -> Place {
+    let db = MariaDb::shared().database(hint).await;
+    db.grant_target_rights().await;
+    Place::MariaDb(db)
+}
+
+fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
+    let path = dir.path().join(name);
+    std::fs::File::create(&path).expect("a file");
+    Place::Sqlite(path)
+}
+
+async fn wait_in_step(product: &Product) {
+    for _ in 0..300 {
+        let status = product.run(&["status", "--json"]).await.expect(0).json();
+        if status["backlog"]["keys"] == 0 && status["in_flight"] == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it does not come into step");
+}
+
+/// There, back, and there again, while a host follows; then both stores hold the same.
+async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<Nats>) {
+    let seed = rand::random();
+    println!("seed {seed}");
+    bank::open(&source, true).await;
+    bank::open(&target, false).await;
+    let product = Product::new(name, &source, &target, nats.as_ref(), bank::TABLES);
+    let clients = Clients::start(&source, &target, 4, seed);
+    product.run(&["apply"]).await.expect(0);
+    let mut host = product.start(&["apply", "--follow", "--heartbeat", "1s"]);
+    host.says("follow").await;
+    for verb in ["cutover", "rollback", "cutover"] {
+        clients.go_on(20).await;
+        let cut = product.run(&[verb, "--json"]).await.expect(0).json();
+        println!("{verb}: {cut}");
+        assert_eq!(cut["done"], true);
+        assert_eq!(cut["owner"], if verb == "cutover" { "target" } else { "source" });
+        clients.go_on(20).await;
+        let again = product.run(&[verb, "--json"]).await.expect(0).json();
+        assert_eq!(again["done"], false, "{again}");
+    }
+    let ledger = clients.stop().await;
+    println!("{} transfers, the longest pause of a client {:?}", ledger.acknowledged.len(), ledger.longest_pause);
+    wait_in_step(&product).await;
+    host.signal("TERM");
+    assert_eq!(host.wait().await, 143, "{}", host.stderr());
+    bank::audit(&target, &ledger).await;
+    bank::assert_same(&source, &target).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_to_postgres_direct() {
+    there_and_back("c-pp", postgres("c_pp_s").await, postgres("c_pp_t").await, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_to_postgres_over_a_current_broker() {
+    let nats = Nats::start(NatsVersion::Current);
+    there_and_back("c-ppn", postgres("c_ppn_s").await, postgres("c_ppn_t").await, Some(nats)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_to_mariadb_over_debians_broker() {
+    let nats = Nats::start(NatsVersion::Debian);
+    there_and_back("c-pm", postgres("c_pm_s").await, mariadb("c_pm_t").await, Some(nats)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_to_mariadb_direct() {
+    there_and_back("c-mm", mariadb("c_mm_s").await, mariadb("c_mm_t").await, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_to_sqlite_direct() {
+    let dir = tempfile::tempdir().expect("a directory");
+    there_and_back("c-ms", mariadb("c_ms_s").await, sqlite(&dir, "t.db"), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_to_sqlite_direct() {
+    let dir = tempfile::tempdir().expect("a directory");
+    there_and_back("c-ss", sqlite(&dir, "s.db"), sqlite(&dir, "t.db"), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_to_postgres_direct() {
+    let dir = tempfile::tempdir().expect("a directory");
+    there_and_back("c-sp", sqlite(&dir, "s.db"), postgres("c_sp_t").await, None).await;
+}
