@@ -105,6 +105,10 @@ impl Handover {
         Self { cut, stage: Stage::Draining, open: vec![], reply: Some(reply) }
     }
 
+    pub fn is_draining(&self) -> bool {
+        self.stage == Stage::Draining
+    }
+
     /// What to seal next. `caught_up`: nothing was dirty in a snapshot that was taken behind the fence.
     pub fn work(&mut self, caught_up: bool, recent: &Recent) -> Work {
         if self.stage == Stage::Draining && caught_up {

@@ -289,7 +289,10 @@ impl Relay {
             return self.hear(Duration::from_millis(50)).await;
         }
         let work = self.next_work();
+        // Behind a fence only a new snapshot says that nothing is left.
+        let drains = self.handover.as_ref().is_some_and(Handover::is_draining);
         if work == Work::Nothing
+            && !drains
             && self.returned.is_empty()
             && !self.ends.store.anything_dirty(&self.ends.layout).await?
         {
