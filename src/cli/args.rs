@@ -53,6 +53,9 @@ pub enum Command {
     /// Tell how far it is, who runs it, and what comes next
     #[command(after_help = exit::HELP)]
     Status(Status),
+    /// Show before a cut over that the way back works, with real rows, and leave nothing behind
+    #[command(after_help = exit::HELP)]
+    Rehearse(Rehearse),
     /// Approve of exactly this plan for a team; `cutover` may ask for it
     #[command(after_help = exit::HELP)]
     Approve(Approve),
@@ -84,6 +87,7 @@ impl Command {
             Self::Apply(_) => "apply",
             Self::Verify(_) => "verify",
             Self::Status(_) => "status",
+            Self::Rehearse(_) => "rehearse",
             Self::Approve(_) => "approve",
             Self::Cutover(_) => "cutover",
             Self::Rollback(_) => "rollback",
@@ -182,6 +186,15 @@ pub struct Status {
     /// Look again every two seconds until SIGINT
     #[arg(long)]
     pub watch: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Rehearse {
+    /// The plan file
+    pub plan: PathBuf,
+    /// Print one JSON object in place of the text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -17,6 +17,7 @@ mod init;
 mod json;
 mod plan;
 mod progress;
+mod rehearse;
 mod status;
 mod table;
 mod term;
@@ -84,6 +85,7 @@ async fn command(cli: &Cli, stop: Stop) -> Result<i32> {
         Command::Apply(args) => apply::run(&context, args).await,
         Command::Verify(args) => verify::run(&context, args).await,
         Command::Status(args) => status::run(&context, args).await,
+        Command::Rehearse(args) => rehearse::run(&context, args).await,
         Command::Approve(args) => cutover::approve(&context, args).await,
         Command::Cutover(args) => cutover::run(&context, args, Owner::Target).await,
         Command::Rollback(args) => cutover::run(&context, args, Owner::Source).await,

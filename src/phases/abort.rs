@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use crate::entry::Link;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
+use crate::mapping::{BACK, Layout};
 use crate::schema::TableName;
 use crate::store::{Side, Store};
 
@@ -33,16 +34,24 @@ impl Session {
     async fn remove_all(&self, sides: Sides, stores: &[Side], drop_created: bool) -> Result<AbortReport> {
         let m = self.migration();
         let mut report = AbortReport { migration: m.to_owned(), ..AbortReport::default() };
+        self.refuse_if_cut_over(sides).await?;
         for &side in stores {
             self.keep_others_out(side).await.map_err(|e| self.away(sides, side, e))?;
         }
         let made = if sides == Sides::Source { vec![] } else { self.made_if_begun().await? };
+        let back = format!("{m}{BACK}");
+        if sides != Sides::Source {
+            let removed = self.patiently(|| self.target_admin.remove(&back)).await.context("the target")?;
+            report.removed.extend(removed.into_iter().map(|line| format!("target: {line}")));
+        }
         if sides != Sides::Target {
             self.reporter.event(&Event::Note("removing capture from the source".into()));
+            let removed = self.patiently(|| self.source_admin.remove(&back)).await.context("the source")?;
+            report.removed.extend(removed.into_iter().map(|line| format!("source: {line}")));
             let removed = self.patiently(|| self.source_admin.remove(m)).await.context("the source")?;
             report.removed.extend(removed.into_iter().map(|line| format!("source: {line}")));
         }
-        let stream = if sides == Sides::Both { self.transport.remove().await } else { Ok(false) };
+        let stream = if sides == Sides::Both { self.remove_streams().await } else { Ok(false) };
         if sides != Sides::Source {
             self.remove_target(&made, drop_created, &mut report).await.context("the target")?;
         }
@@ -52,6 +61,40 @@ impl Session {
             report.removed.push(format!("stream: at {}", self.transport.name()));
         }
         Ok(report)
+    }
+
+    /// Both links' streams and the route.
+    pub(super) async fn remove_streams(&self) -> Result<bool> {
+        let removed = [
+            self.transport.remove().await?,
+            self.back_transport.remove().await?,
+            self.transport.remove_route(self.migration()).await?,
+        ];
+        Ok(removed.contains(&true))
+    }
+
+    /// While the target owns the data, or may, removing everything would leave it behind.
+    async fn refuse_if_cut_over(&self, sides: Sides) -> Result<()> {
+        let m = self.migration();
+        let looks = |side: Side, wanted: bool| async move {
+            let store = self.store(side);
+            match wanted && store.is_installed(m, side).await? && store.has_gate(m, side).await? {
+                true => store.gate(&bare(m), side).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let source =
+            looks(Side::Source, sides != Sides::Target).await.map_err(|e| self.away(sides, Side::Source, e))?;
+        let target =
+            looks(Side::Target, sides != Sides::Source).await.map_err(|e| self.away(sides, Side::Target, e))?;
+        let source_gave = source.is_some_and(|gate| gate.closed);
+        let target_took = target.is_some_and(|gate| !gate.closed && gate.turn > 0);
+        if !source_gave && !target_took {
+            return Ok(());
+        }
+        let text = format!("\"{m}\" was cut over: the target owns the data, or is about to");
+        let (rollback, finish) = (self.command("rollback"), self.command("finish"));
+        Err(Error::new(Kind::Gate, text).hint(format!("`{rollback}` first, or `{finish}` if it is to stay so")))
     }
 
     /// The lease says whether somebody runs this migration; taking it keeps others out until it is gone.
@@ -112,4 +155,9 @@ impl Session {
         report.removed.extend(removed.into_iter().map(|line| format!("target: {line}")));
         Ok(())
     }
+}
+
+/// What is enough to look at a gate.
+pub(super) fn bare(migration: &str) -> Layout {
+    Layout { migration: migration.to_owned(), tables: vec![], backlog_limit: 0 }
 }

@@ -31,6 +31,7 @@ impl Session {
         // On the way back nobody waits for papers: the store that is left may be on fire.
         if to == Owner::Target {
             gates.push(self.verified_gate().await?);
+            gates.push(self.rehearsed_gate(survey).await?);
             for team in &self.plan.cutover.approvals {
                 gates.push(self.approval_gate(team).await?);
             }

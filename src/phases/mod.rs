@@ -19,6 +19,7 @@ mod outcome;
 mod owner;
 mod plan;
 mod preflight;
+mod rehearse;
 pub mod report;
 mod route;
 mod session;

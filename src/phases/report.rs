@@ -275,3 +275,37 @@ pub struct ApproveReport {
     /// The hash of the plan that was approved.
     pub plan: String,
 }
+
+/// `migrate rehearse`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct RehearseReport {
+    pub migration: String,
+    /// No row was refused, and none came back as another.
+    pub works: bool,
+    pub tables: Vec<RehearsedTable>,
+    pub next: String,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct RehearsedTable {
+    /// Of the source.
+    pub table: String,
+    /// Rows that were written over what is there.
+    pub rows: u64,
+    /// Of these, rows that were also removed first and written anew.
+    pub anew: u64,
+    /// The engine's reasons, each once.
+    pub refused: Vec<String>,
+    /// Columns that would come back as something else.
+    pub loses: Vec<String>,
+    /// Columns that never come back, as `plan` says.
+    pub lost: Vec<String>,
+}
+
+/// `migrate finish`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct FinishReport {
+    pub migration: String,
+    pub removed: Vec<String>,
+    pub kept: Vec<String>,
+}

@@ -5,7 +5,7 @@
 //! source marks it dirty. In a drained one the refusal is real: everything is rolled back and it is named.
 
 mod aside;
-mod write;
+pub(super) mod write;
 
 use std::collections::HashMap;
 

@@ -167,6 +167,10 @@ impl<E: Engine> Store for SqlStore<E> {
         gate::mark(&self.engine, layout, side, closed).await.map(drop)
     }
 
+    async fn has_gate(&self, migration: &str, side: Side) -> Result<bool> {
+        gate::exists(&self.engine, migration, side).await
+    }
+
     async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate> {
         gate::look(&self.engine, layout, side).await
     }
@@ -250,6 +254,14 @@ impl<E: Engine> Store for SqlStore<E> {
 
     async fn apply(&self, layout: &Layout, lease: &Lease, from: Mark, entries: &[Entry]) -> Result<Applied> {
         apply::apply(&self.engine, self.codec, layout, lease, from, entries).await
+    }
+
+    async fn sample(&self, layout: &Layout, table: TableId, max_rows: u64) -> Result<Vec<Row>> {
+        rehearse::sample(&self.engine, layout, table, max_rows).await
+    }
+
+    async fn rehearse(&self, layout: &Layout, table: TableId, rows: &[Row]) -> Result<Rehearsed> {
+        rehearse::rehearse(&self.engine, layout, table, rows).await
     }
 
     async fn verdicts(&self, layout: &Layout, _link: Link) -> Result<Vec<Verdict>> {

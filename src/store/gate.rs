@@ -20,7 +20,7 @@ use crate::mapping::{Layout, TableMap};
 use crate::schema::TableName;
 
 use super::engine::{Engine, Mode};
-use super::sql::{Cells, Sql};
+use super::sql::{Cells, Sql, control_table};
 use super::{Fence, Gate, Side};
 
 /// Refuses until `deadline_ms`.
@@ -87,6 +87,16 @@ pub async fn mark<E: Engine>(e: &E, layout: &Layout, side: Side, closed: bool) -
     let shut = look_in(e, &mut tx, layout, side).await?.closed;
     e.commit(tx).await?;
     Ok(shut)
+}
+
+pub async fn exists<E: Engine>(e: &E, migration: &str, side: Side) -> Result<bool> {
+    let named = if side == Side::Source { "gate_source" } else { "gate_target" };
+    if e.describe(&control_table::<E>(migration, named)).await?.is_none() {
+        return Ok(false);
+    }
+    let mut tx = e.begin(Mode::Look).await?;
+    let rows = Sql::new(e, migration).push("SELECT id FROM ").control(named).all(&mut tx).await?;
+    Ok(!rows.is_empty())
 }
 
 pub async fn look<E: Engine>(e: &E, layout: &Layout, side: Side) -> Result<Gate> {

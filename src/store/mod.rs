@@ -19,6 +19,7 @@ pub mod mysql;
 pub mod playground;
 pub mod postgres;
 mod read;
+mod rehearse;
 mod seal;
 mod socket;
 mod sql;
@@ -260,6 +261,18 @@ pub struct Gate {
     pub now_ms: i64,
 }
 
+/// What became of rows that were written and taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rehearsed {
+    pub rows: u64,
+    /// How many of them could also be removed and written anew.
+    pub anew: u64,
+    /// The engine's reasons, without values.
+    pub refused: Vec<String>,
+    /// Columns that would come back as something else.
+    pub changed: Vec<String>,
+}
+
 /// A fence to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct Fence<'a> {
@@ -343,6 +356,8 @@ pub trait Store: Send + Sync {
     async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()>;
     /// The gate's rows alone: it is written down who owns, and nobody is refused.
     async fn mark_gate(&self, layout: &Layout, side: Side, closed: bool) -> Result<()>;
+    /// Whether the gate's rows were ever made; `migration` is the forward link's.
+    async fn has_gate(&self, migration: &str, side: Side) -> Result<bool>;
     async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate>;
     /// Refuses the application's writes until the deadline, which comes back (the database's clock). From the return on
     /// every write that was accepted is visible. `Retry` where a lock was not had in time: the error names who holds
@@ -397,6 +412,11 @@ pub trait Store: Send + Sync {
     async fn record_epoch(&self, migration: &str, lease: &Lease, epoch: Epoch) -> Result<LinkState>;
     /// Applies entries that extend the chain from `from`, all in one transaction with the checkpoint.
     async fn apply(&self, layout: &Layout, lease: &Lease, from: Mark, entries: &[Entry]) -> Result<Applied>;
+    /// Up to so many rows of a table at the link's source, in key order.
+    async fn sample(&self, layout: &Layout, table: TableId, max_rows: u64) -> Result<Vec<crate::value::Row>>;
+    /// Writes rows as the applier would, and rolls back: what a link would do to this store. Writers of the same rows
+    /// wait meanwhile, so take few at once.
+    async fn rehearse(&self, layout: &Layout, table: TableId, rows: &[crate::value::Row]) -> Result<Rehearsed>;
     /// Verdicts not yet heard.
     async fn verdicts(&self, layout: &Layout, link: Link) -> Result<Vec<Verdict>>;
     /// Rows by their keys, for showing a difference to a person: read now, outside the log.
