@@ -144,6 +144,17 @@ mod on {
             a_page_ends_where_it_says,
             a_look_up_answers_for_the_very_key,
             pages_of_another_order_name_their_keys;
+        gate:
+            a_fence_refuses_every_write_and_opens_by_itself,
+            it_is_taken_away_at_once_and_twice_is_harmless,
+            a_transaction_in_flight_is_waited_for_and_named,
+            nothing_is_accepted_behind_a_fence,
+            a_snapshot_from_before_does_not_get_by,
+            a_second_fence_waits_for_who_passed_the_first,
+            the_decision_waits_for_who_passed,
+            a_guard_refuses_the_application_and_not_the_applier,
+            both_links_speak_of_one_gate,
+            removing_takes_the_gate_away;
         control:
             what_is_confirmed_is_kept_for_a_while,
             a_new_generation_forgets_what_was_confirmed,
@@ -156,20 +167,5 @@ mod on {
             two_migrations_side_by_side,
             rights_are_complete,
             without_control_tables_all_is_refused;
-    }
-
-    mod gate {
-        contract!(@on postgres Postgres gate:
-            a_fence_refuses_every_write_and_opens_by_itself,
-            it_is_taken_away_at_once_and_twice_is_harmless,
-            a_transaction_in_flight_is_waited_for_and_named,
-            nothing_is_accepted_behind_a_fence,
-            a_snapshot_from_before_does_not_get_by,
-            a_second_fence_waits_for_who_passed_the_first,
-            the_decision_waits_for_who_passed,
-            a_guard_refuses_the_application_and_not_the_applier,
-            both_links_speak_of_one_gate,
-            removing_takes_the_gate_away
-        );
     }
 }

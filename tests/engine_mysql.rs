@@ -9,6 +9,8 @@ mod capturing;
 mod catalogue;
 #[path = "engine_mysql/connecting.rs"]
 mod connecting;
+#[path = "engine_mysql/gating.rs"]
+mod gating;
 #[path = "engine_mysql/kinds.rs"]
 mod kinds;
 

@@ -21,7 +21,7 @@ use super::{Arg, MySql, install, int, text};
 use crate::entry::TableId;
 use crate::error::{Context, Error, Result};
 use crate::mapping::{Layout, TableMap};
-use crate::schema::{Column, Kind};
+use crate::schema::{Column, Kind, TableName};
 
 pub const LIMIT: &str = "capture_limit";
 pub const OVERFLOW: &str = "capture_overflow";
@@ -50,7 +50,7 @@ impl MySql {
         for event in EVENTS {
             let trigger = name::trigger(&layout.migration, map.id, event);
             let body = body(self, layout, map, event, grantee);
-            if !has_trigger(conn, map, &trigger, &body).await? {
+            if !has_trigger(conn, &map.source, &trigger, &body).await? {
                 let at = TableTrigger { map, trigger: &trigger };
                 let drop = format!("DROP TRIGGER IF EXISTS {}", at.qualified());
                 install::in_passing(conn, &drop).await.context(doing())?;
@@ -143,17 +143,24 @@ fn body(e: &MySql, layout: &Layout, map: &TableMap, event: &str, grantee: &str) 
         "delete" => old,
         _ => format!("{old} IF {} THEN {new} END IF;", moved(map)),
     };
-    let login = literal(grantee.rsplit_once('@').map_or(grantee, |(user, _)| user));
-    let applier = e.control_name(layout.base(), APPLIER);
-    // `USER()` is the client's login, also where a trigger runs with its definer's rights; a user's name may have an `@`.
+    let applier = is_applier(e, layout, grantee);
     // 1412: the table of limits is newer than the application's snapshot.
     format!(
         "body: BEGIN DECLARE migrate_limit BIGINT DEFAULT 9223372036854775807; DECLARE CONTINUE HANDLER FOR 1412 BEGIN END; \
-         IF LEFT(USER(), char_length(USER()) - char_length(SUBSTRING_INDEX(USER(), '@', -1)) - 1) = {login} \
-         AND EXISTS (SELECT 1 FROM {applier} WHERE connection = CONNECTION_ID()) THEN LEAVE body; END IF; \
+         IF {applier} THEN LEAVE body; END IF; \
          SELECT limit_seq INTO migrate_limit FROM {} WHERE table_id = {}; {marks} END",
         e.control_name(&layout.migration, LIMIT),
         map.id.0
+    )
+}
+
+/// `USER()` is the client's login, also where a trigger runs with its definer's rights; a user's name may have an `@`.
+pub fn is_applier(e: &MySql, layout: &Layout, grantee: &str) -> String {
+    let login = literal(grantee.rsplit_once('@').map_or(grantee, |(user, _)| user));
+    let applier = e.control_name(layout.base(), APPLIER);
+    format!(
+        "LEFT(USER(), char_length(USER()) - char_length(SUBSTRING_INDEX(USER(), '@', -1)) - 1) = {login} \
+         AND EXISTS (SELECT 1 FROM {applier} WHERE connection = CONNECTION_ID())"
     )
 }
 
@@ -183,10 +190,10 @@ fn moved(map: &TableMap) -> String {
     differs.collect::<Vec<_>>().join(" OR ")
 }
 
-async fn has_trigger(conn: &mut MySqlConnection, map: &TableMap, trigger: &str, body: &str) -> Result<bool> {
+pub async fn has_trigger(conn: &mut MySqlConnection, named: &TableName, trigger: &str, body: &str) -> Result<bool> {
     let sql = "SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS
         WHERE EVENT_OBJECT_SCHEMA = coalesce(?, DATABASE()) AND EVENT_OBJECT_TABLE = ? AND TRIGGER_NAME = ?";
-    let args: [Arg; 3] = [map.source.schema.as_deref().into(), map.source.name.as_str().into(), trigger.into()];
+    let args: [Arg; 3] = [named.schema.as_deref().into(), named.name.as_str().into(), trigger.into()];
     Ok(fetch(conn, sql, &args).await?.first().is_some_and(|r| text(&r[0]) == body))
 }
 

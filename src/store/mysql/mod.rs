@@ -164,6 +164,7 @@ impl Engine for MySql {
     const BYTES: &'static str = "longblob";
     const SHORT: &'static str = "varchar(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     const DML: Dml = Dml::Joined;
+    const GATE_HANGS: bool = true;
 
     async fn begin(&self, mode: Mode<'_>) -> Result<Tx> {
         match mode {
@@ -372,8 +373,13 @@ impl Engine for MySql {
         self.gate_shut(layout, side, fence, deadline_ms).await
     }
 
-    async fn free_gate(&self, layout: &Layout, side: Side) -> Result<()> {
-        self.gate_free(layout, side).await
+    async fn take_gate(&self, tx: &mut Tx, l: &Layout, side: Side, row: i64, limit_ms: i64) -> Result<()> {
+        self.gate_take(tx, l, side, row, limit_ms).await
+    }
+
+    /// The triggers stay; what they cost is a row's share lock.
+    async fn free_gate(&self, _layout: &Layout, _side: Side) -> Result<()> {
+        Ok(())
     }
 
     async fn create_home(&self, migration: &str, grantee: &str) -> Result<()> {

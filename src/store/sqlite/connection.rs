@@ -28,7 +28,7 @@ type Db = sqlx::Sqlite;
 
 /// How long to wait for another writer; for DDL of ours, during which others would wait, much shorter.
 const WAIT: Duration = Duration::from_secs(5);
-const SHORT_WAIT: Duration = Duration::from_millis(300);
+pub const SHORT_WAIT: Duration = Duration::from_millis(300);
 /// Statements with more arguments are as long as a page of rows and not worth a place in the cache.
 const CACHED_ARGS: usize = 4000;
 
@@ -61,6 +61,10 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    fn wait(self) -> Duration {
+        if self == Self::Install { SHORT_WAIT } else { WAIT }
+    }
+
     /// The two waits are SQLite's own: hardly any for the lock, which is asked for again, a long one behind it.
     fn begin(self) -> String {
         let keys = if matches!(self, Self::Bulk | Self::Install) { "OFF" } else { "ON" };
@@ -118,11 +122,17 @@ impl File {
         errors::from_driver(e, &self.path)
     }
 
+    /// As `begin(Purpose::Install)`, with a wait of one's own.
+    pub async fn begin_install(&self, wait: Duration) -> Result<Tx> {
+        let writer = lock(&self.pools().write, Purpose::Install, wait).await.map_err(|e| self.error(e))?;
+        Ok(Tx { writer: Some(writer), reader: None, writers: None, path: self.path.clone() })
+    }
+
     pub async fn begin(&self, purpose: Purpose) -> Result<Tx> {
         let pools = self.pools();
         let mut tx = Tx { writer: None, reader: None, writers: None, path: self.path.clone() };
         if purpose != Purpose::Read {
-            tx.writer = Some(lock(&pools.write, purpose).await.map_err(|e| self.error(e))?);
+            tx.writer = Some(lock(&pools.write, purpose, purpose.wait()).await.map_err(|e| self.error(e))?);
         }
         if purpose == Purpose::Read {
             tx.reader = Some(pools.read.begin_with("BEGIN").await.map_err(|e| self.error(e))?);
@@ -172,8 +182,7 @@ impl Pools {
 }
 
 /// Begins a transaction that holds the write lock.
-async fn lock(pool: &Pool<Db>, purpose: Purpose) -> sqlx::Result<Transaction<'static, Db>> {
-    let wait = if purpose == Purpose::Install { SHORT_WAIT } else { WAIT };
+async fn lock(pool: &Pool<Db>, purpose: Purpose, wait: Duration) -> sqlx::Result<Transaction<'static, Db>> {
     let begun = Instant::now();
     loop {
         match pool.begin_with(AssertSqlSafe(purpose.begin())).await {
@@ -193,7 +202,7 @@ impl Tx {
         if self.writer.is_none()
             && let Some(pool) = &self.writers
         {
-            self.writer = Some(lock(pool, Purpose::Pair).await.map_err(|e| self.error(e))?);
+            self.writer = Some(lock(pool, Purpose::Pair, WAIT).await.map_err(|e| self.error(e))?);
         }
         match (&mut self.writer, &mut self.reader) {
             (Some(tx), _) | (None, Some(tx)) => Ok(&mut *tx),

@@ -1,26 +1,83 @@
-//! The gate's triggers.
+//! The gate's triggers, made in the very transaction that sets the rows they read, and there only while they may refuse.
+//!
+//! A file has one writer, whose snapshot is never stale: who began to read before can't write (`SQLITE_BUSY_SNAPSHOT`),
+//! and who holds the write lock is waited for. So reading the rows is enough, and no lock is shared.
+//!
+//! Refused is whatever would write a row, before anything of it is done: `RAISE(ABORT)` undoes the statement whatever
+//! its conflict clause says. A row that `OR IGNORE` would have left out is refused too. The SQL is what every SQLite
+//! since 3.8 parses. An application may switch its triggers off (`SQLITE_DBCONFIG_ENABLE_TRIGGER`), and gets by.
+//!
+//! Who holds the lock can't be told: SQLite keeps no list of its users.
 
-use super::Sqlite;
-use crate::error::{Error, Result};
+use std::time::Duration;
+
+use super::capture::{Object, applier_name};
+use super::connection::{SHORT_WAIT, Tx};
+use super::dialect::{control, table, text};
+use super::{NOW_MS, Sqlite, install};
+use crate::error::{Context, Result};
 use crate::mapping::Layout;
+use crate::store::gate::{FENCE, OWNER, gate_table, look_in, refusal, set_fence, tables};
 use crate::store::{Fence, Side};
 
+fn triggers(layout: &Layout, side: Side) -> Vec<Object> {
+    let m = layout.base();
+    let (gate, applier) = (gate_table(layout, side), table(&applier_name(m)));
+    let rows = table(&control(m, gate));
+    let refuses = format!(
+        "NOT EXISTS (SELECT 1 FROM {applier}) AND (NOT EXISTS (SELECT 1 FROM {rows} WHERE id = {OWNER} AND closed = 0) \
+         OR EXISTS (SELECT 1 FROM {rows} WHERE id = {FENCE} AND closed <> 0 AND deadline_ms > {NOW_MS}))"
+    );
+    let mut all = Vec::new();
+    for (id, named) in tables(layout, side) {
+        for event in ["insert", "update", "delete"] {
+            let name = control(m, &format!("{gate}_{id}_{event}"));
+            let sql = format!(
+                "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN {refuses} BEGIN SELECT RAISE(ABORT, {}); END",
+                table(&name),
+                event.to_ascii_uppercase(),
+                table(&named.name),
+                text(&refusal(&named.name))
+            );
+            all.push(Object { name, is_trigger: true, sql });
+        }
+    }
+    all
+}
+
 impl Sqlite {
-    pub(super) async fn gate_hang(&self, _layout: &Layout, _side: Side, _grantee: &str) -> Result<()> {
-        Err(Error::give_up("no gate yet"))
+    async fn hang(&self, tx: &mut Tx, layout: &Layout, side: Side) -> Result<()> {
+        for trigger in triggers(layout, side) {
+            let there = install::definition(tx, &self.file, &trigger.name).await?;
+            if there.as_ref() != Some(&trigger.sql) {
+                install::make(tx, &trigger, there.is_some()).await.context("making the gate's triggers")?;
+            }
+        }
+        Ok(())
     }
 
-    pub(super) async fn gate_shut(
-        &self,
-        _l: &Layout,
-        _side: Side,
-        _fence: &Fence<'_>,
-        _deadline_ms: i64,
-    ) -> Result<()> {
-        Err(Error::give_up("no gate yet"))
+    pub(super) async fn gate_hang(&self, layout: &Layout, side: Side, _grantee: &str) -> Result<()> {
+        let mut tx = self.file.begin_install(SHORT_WAIT).await?;
+        self.hang(&mut tx, layout, side).await?;
+        tx.commit().await
     }
 
-    pub(super) async fn gate_free(&self, _layout: &Layout, _side: Side) -> Result<()> {
-        Err(Error::give_up("no gate yet"))
+    pub(super) async fn gate_shut(&self, l: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()> {
+        let wait = Duration::from_millis(fence.lock_timeout_ms.max(1).unsigned_abs());
+        let mut tx = self.file.begin_install(wait).await.context("shutting the gate")?;
+        set_fence(self, &mut tx, l, side, true, deadline_ms, fence.cut).await?;
+        self.hang(&mut tx, l, side).await?;
+        tx.commit().await
+    }
+
+    pub(super) async fn gate_free(&self, layout: &Layout, side: Side) -> Result<()> {
+        let mut tx = self.file.begin_install(SHORT_WAIT).await?;
+        let gate = look_in(self, &mut tx, layout, side).await?;
+        if !gate.closed && !gate.fenced {
+            for trigger in triggers(layout, side) {
+                tx.script(&format!("DROP TRIGGER IF EXISTS {}", table(&trigger.name))).await?;
+            }
+        }
+        tx.commit().await
     }
 }

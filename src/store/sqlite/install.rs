@@ -113,11 +113,11 @@ pub async fn capture(file: &File, layout: &Layout, map: &TableMap) -> Result<()>
     tx.commit().await
 }
 
-async fn definition(tx: &mut Tx, file: &File, name: &str) -> Result<Option<String>> {
+pub async fn definition(tx: &mut Tx, file: &File, name: &str) -> Result<Option<String>> {
     Ok(strings(tx, file, &format!("SELECT sql FROM sqlite_master WHERE name = {}", text(name))).await?.pop())
 }
 
-async fn make(tx: &mut Tx, object: &Object, is_there: bool) -> Result<()> {
+pub async fn make(tx: &mut Tx, object: &Object, is_there: bool) -> Result<()> {
     if is_there {
         let kind = if object.is_trigger { "TRIGGER" } else { "TABLE" };
         tx.script(&format!("DROP {kind} {}", table(&object.name))).await?;
