@@ -52,6 +52,8 @@ async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<N
     product.run(&["apply"]).await.expect(0);
     let mut host = product.start(&["apply", "--follow", "--heartbeat", "1s"]);
     host.says("follow").await;
+    let rehearsed = product.run(&["rehearse", "--json"]).await.expect(0).json();
+    assert_eq!(rehearsed["works"], true, "{rehearsed}");
     for verb in ["cutover", "rollback", "cutover"] {
         clients.go_on(20).await;
         let cut = product.run(&[verb, "--json"]).await.expect(0).json();

@@ -19,16 +19,22 @@ use super::relay::Relay;
 pub const RECENT_MAX: usize = 50_000;
 /// Keys in one digest.
 const NAMED_KEYS: usize = 2_000;
+/// So many are left for the time behind the fence.
+const FEW_KEYS: usize = 50;
+/// Under writes it never ends by itself.
+const ROUNDS: u32 = 6;
 /// Above any id that a pass gives out.
 const FIRST_ID: u64 = 1 << 48;
 
-/// What changed since a comparison of everything began that found no difference.
+type Changed = BTreeMap<TableId, HashMap<Vec<u8>, (Key, Position)>>;
+
+/// What changed since a comparison of everything began that found no difference: each key, and where it was last sealed.
 #[derive(Debug, Default)]
 pub struct Recent {
     /// Since the pass that is running began.
-    collecting: Option<BTreeMap<TableId, HashMap<Vec<u8>, Key>>>,
+    collecting: Option<Changed>,
     /// Since the last clean one began.
-    since: Option<BTreeMap<TableId, HashMap<Vec<u8>, Key>>>,
+    since: Option<Changed>,
 }
 
 impl Recent {
@@ -50,15 +56,26 @@ impl Recent {
         *self = Self::default();
     }
 
-    pub fn changed(&mut self, tables: &[TableKeys]) {
+    pub fn changed(&mut self, tables: &[TableKeys], at: Position) {
         for kept in [&mut self.collecting, &mut self.since] {
             let Some(all) = kept else { continue };
             for t in tables {
                 let keys = all.entry(t.table).or_default();
-                keys.extend(t.keys.iter().map(|(key, _)| (key.canonical(), key.clone())));
+                keys.extend(t.keys.iter().map(|(key, _)| (key.canonical(), (key.clone(), at))));
             }
             if all.values().map(HashMap::len).sum::<usize>() > RECENT_MAX {
                 *kept = None;
+            }
+        }
+    }
+
+    /// These keys were equal at a position: what has not changed behind it need not be compared again.
+    fn equal(&mut self, table: TableId, keys: &[Key], at: Position) {
+        let Some(changed) = self.since.as_mut().and_then(|all| all.get_mut(&table)) else { return };
+        for key in keys {
+            let bytes = key.canonical();
+            if changed.get(&bytes).is_some_and(|(_, last)| *last <= at) {
+                changed.remove(&bytes);
             }
         }
     }
@@ -68,10 +85,14 @@ impl Recent {
         self.since.is_some()
     }
 
+    fn len(&self) -> usize {
+        self.since.iter().flat_map(BTreeMap::values).map(HashMap::len).sum()
+    }
+
     fn tasks(&self) -> Option<VecDeque<Task>> {
         let mut tasks = VecDeque::new();
         for (&table, keys) in self.since.as_ref()? {
-            let keys: Vec<Key> = keys.values().cloned().collect();
+            let keys: Vec<Key> = keys.values().map(|(key, _)| key.clone()).collect();
             for page in keys.chunks(NAMED_KEYS) {
                 let id = FIRST_ID + tasks.len() as u64;
                 tasks.push_back(Task { id, table, what: TaskKind::Named { keys: page.to_vec() } });
@@ -79,6 +100,81 @@ impl Recent {
         }
         Some(tasks)
     }
+}
+
+/// Before the fence: what changed since everything was compared is compared, again and again, until little is left for
+/// the time in which nobody writes.
+pub struct Settling {
+    tasks: VecDeque<Task>,
+    /// Digests under way, and where they were sealed.
+    open: HashMap<u64, (Task, Position)>,
+    rounds: u32,
+    next_id: u64,
+    reply: Option<oneshot::Sender<Result<()>>>,
+}
+
+impl Settling {
+    pub fn new(reply: oneshot::Sender<Result<()>>) -> Self {
+        Self { tasks: VecDeque::new(), open: HashMap::new(), rounds: 0, next_id: 2 * FIRST_ID, reply: Some(reply) }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.reply.is_none()
+    }
+
+    pub fn work(&mut self, recent: &Recent) -> Work {
+        if self.tasks.is_empty() && self.open.is_empty() {
+            if recent.len() <= FEW_KEYS || self.rounds >= ROUNDS {
+                self.answer(Ok(()));
+                return Work::Nothing;
+            }
+            self.rounds += 1;
+            self.tasks = recent.tasks().unwrap_or_default();
+            for task in &mut self.tasks {
+                (task.id, self.next_id) = (self.next_id, self.next_id + 1);
+            }
+        }
+        self.tasks.front().map_or(Work::Nothing, |task| Work::Compare(vec![task.clone()]))
+    }
+
+    pub fn sealed(&mut self, work: &Work, sealed: &Sealed) {
+        let Work::Compare(asked) = work else { return };
+        let Some(entry) = sealed.entries.iter().find(|e| e.name == "digest") else { return };
+        if self.tasks.front().is_some_and(|task| asked.first().is_some_and(|a| a.id == task.id))
+            && let Some(task) = self.tasks.pop_front()
+        {
+            self.open.insert(task.id, (task, entry.mark.position));
+        }
+    }
+
+    pub fn heard(&mut self, verdict: &Verdict, recent: &mut Recent) {
+        let Some((task, at)) = self.open.remove(&verdict.check) else { return };
+        let TaskKind::Named { keys } = &task.what else { return };
+        if is_equal(&verdict.finding) {
+            recent.equal(task.table, keys, at);
+        } else {
+            self.answer(Err(differs()));
+        }
+    }
+
+    pub fn answer(&mut self, result: Result<()>) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(result);
+        }
+    }
+}
+
+fn is_equal(finding: &Finding) -> bool {
+    match finding {
+        Finding::Equal => true,
+        Finding::Near { keys, more, .. } => keys.is_empty() && *more == 0,
+        _ => false,
+    }
+}
+
+fn differs() -> Error {
+    let text = "a key that changed since everything was compared differs between the stores";
+    Error::changed(text).hint("`migrate verify PLAN` names it, `--repair` mends it")
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -152,14 +248,8 @@ impl Handover {
     pub fn heard(&mut self, verdict: &Verdict) {
         let was = self.open.len();
         self.open.retain(|id| *id != verdict.check);
-        let equal = match &verdict.finding {
-            Finding::Equal => true,
-            Finding::Near { keys, more, .. } => keys.is_empty() && *more == 0,
-            _ => false,
-        };
-        if self.open.len() < was && !equal {
-            let text = "a key that changed since everything was compared differs between the stores";
-            self.fail(Error::changed(text).hint("`migrate verify PLAN` names it, `--repair` mends it"));
+        if self.open.len() < was && !is_equal(&verdict.finding) {
+            self.fail(differs());
         }
     }
 

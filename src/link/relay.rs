@@ -22,7 +22,7 @@ use crate::value::Key;
 
 use super::applier::refusal_error;
 use super::compare::{Pass, PassResult};
-use super::cut::{Handover, Opened, Recent};
+use super::cut::{Handover, Opened, Recent, Settling};
 use super::{Ends, Pulse};
 
 /// Unconfirmed entries and bytes, at the most.
@@ -54,6 +54,8 @@ pub enum Command {
     Verify(oneshot::Sender<PassResult>),
     /// Mark keys dirty: the next seals send what they are now.
     Repair(Vec<(TableId, Vec<Key>)>, oneshot::Sender<Result<()>>),
+    /// Compare what changed since everything was compared, so that little is left to compare behind a fence.
+    Settle(oneshot::Sender<Result<()>>),
     /// The sender is fenced: bring the rest, compare what was not compared, seal the fence. The answer comes when the
     /// receiver has confirmed all that.
     HandOver(u64, oneshot::Sender<Result<Mark>>),
@@ -118,6 +120,7 @@ pub struct Relay {
     totals: Vec<(TableId, u64)>,
     pass: Option<(Pass, oneshot::Sender<PassResult>)>,
     pub(super) recent: Recent,
+    pub(super) settling: Option<Settling>,
     pub(super) handover: Option<Handover>,
     /// A decision that the receiver may not know of, and the one that is on its way.
     pub(super) to_tell: Option<Control>,
@@ -209,6 +212,7 @@ impl Relay {
             totals: start.totals,
             pass: None,
             recent: Recent::default(),
+            settling: None,
             handover: None,
             to_tell: None,
             telling: None,
@@ -241,6 +245,7 @@ impl Relay {
                 self.recent.pass_begins();
                 self.pass = Some((Pass::new(&self.ends.layout, self.bounds.chunk_rows), reply));
             }
+            Command::Settle(reply) => self.settling = Some(Settling::new(reply)),
             Command::HandOver(cut, reply) => {
                 self.caught_up = false;
                 self.handover = Some(Handover::new(cut, reply));
@@ -341,6 +346,11 @@ impl Relay {
         if let Some(handover) = &mut self.handover {
             return handover.work(self.caught_up, &self.recent);
         }
+        if let Some(settling) = &mut self.settling {
+            let work = settling.work(&self.recent);
+            self.settling.take_if(|s| s.is_done());
+            return work;
+        }
         match &mut self.pass {
             Some((pass, _)) if self.state.backfilled => match pass.next_tasks() {
                 tasks if tasks.is_empty() => Work::Nothing,
@@ -367,6 +377,9 @@ impl Relay {
         if let Some(handover) = &mut self.handover {
             handover.sealed(&work, &sealed);
         }
+        if let Some(settling) = &mut self.settling {
+            settling.sealed(&work, &sealed);
+        }
         self.told(&work, &sealed);
         self.note_sealed(&sealed, &work);
         self.send_unsent().await
@@ -391,7 +404,7 @@ impl Relay {
             match entry.name {
                 "changes" => {
                     self.state.changes += entry.rows;
-                    self.recent.changed(&entry.keys);
+                    self.recent.changed(&entry.keys, entry.mark.position);
                 }
                 "chunk" => {
                     self.last_chunk = entry.mark.position;
@@ -469,6 +482,9 @@ impl Relay {
                     if let Some(handover) = &mut self.handover {
                         handover.heard(verdict);
                     }
+                    if let Some(settling) = &mut self.settling {
+                        settling.heard(verdict, &mut self.recent);
+                    }
                 }
             }
         }
@@ -538,6 +554,7 @@ impl Relay {
         self.in_flight.clear();
         self.telling = None;
         self.pinged = None;
+        self.settling = None;
         self.unsent.clear();
         self.returned.clear();
         self.heard = Position(0);

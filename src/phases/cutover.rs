@@ -112,6 +112,7 @@ impl Session {
                 return Err(Error::new(Kind::Differs, text).hint(format!("{} --repair", self.command("verify"))));
             }
         }
+        host.settle(self).await?;
         report.forecast_ms = self.forecast(&way, host).await?;
         self.hook("before_cutover", self.plan.hooks.before_cutover.as_ref(), to).await?;
         let opened = self.fence_and_decide(&way, host, &mut report).await?;

@@ -116,6 +116,13 @@ impl Host {
         Err(Error::retry("the relay ended before it answered"))
     }
 
+    /// Compares what changed since everything was compared.
+    pub async fn settle(&mut self, session: &Session) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.send(session, Command::Settle(reply)).await?;
+        self.answer(session, answer).await?
+    }
+
     /// Has the rest brought behind a fence, and waits until the receiver has confirmed it.
     pub async fn hand_over(&mut self, session: &Session, cut: u64) -> Result<Mark> {
         let (reply, answer) = oneshot::channel();

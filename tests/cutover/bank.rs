@@ -15,7 +15,9 @@ use crate::support::product::Place;
 
 pub const ACCOUNTS: i64 = 40;
 pub const OPENING: i64 = 1_000;
-pub const TABLES: &str = "tables:\n  - from: account\n  - from: transfer\n";
+/// A machine that runs all tests at once is slow.
+pub const TABLES: &str =
+    "cutover: { max_write_pause: 30s, max_lag: 30s }\ntables:\n  - from: account\n  - from: transfer\n";
 
 pub async fn open(place: &Place, filled: bool) {
     let schema =

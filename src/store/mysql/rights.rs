@@ -109,11 +109,12 @@ async fn statements(
             if is_mariadb(conn).await? && !held.has_global("PROCESS") {
                 found.push(format!("GRANT PROCESS ON *.* TO {me}"));
             }
-            if !held.has_global("SUPER") && distrusts(conn).await? {
-                found.push("SET GLOBAL log_bin_trust_function_creators = 1".to_owned());
-            }
+            found.extend(triggers_are_distrusted(conn, held).await?);
         }
-        Role::TargetInstall => found.extend(on_database(e, held, INSTALL, true, &me)),
+        Role::TargetInstall => {
+            found.extend(on_database(e, held, INSTALL, true, &me));
+            found.extend(triggers_are_distrusted(conn, held).await?);
+        }
         Role::SourceRun | Role::TargetRun => {}
     }
     for map in &layout.tables {
@@ -145,7 +146,7 @@ async fn on_table(
         Role::SourceRun => (&map.source, RUN_SOURCE),
         Role::SourceInstall => (&map.source, &["SELECT", "TRIGGER"]),
         Role::TargetRun => (&map.target, RUN_TARGET),
-        Role::TargetInstall => (&map.target, &["SELECT"]),
+        Role::TargetInstall => (&map.target, &["SELECT", "TRIGGER"]),
     };
     // What is yet to be made is granted when it is.
     if matches!(role, Role::TargetRun | Role::TargetInstall) && !catalog::exists(conn, named).await? {
@@ -158,6 +159,11 @@ async fn on_table(
     let lacks: Vec<&str> = wanted.iter().filter(|r| !held.on_table(schema, &named.name, r)).copied().collect();
     let on = TableName { schema: Some(schema.to_owned()), name: named.name.clone() };
     Ok((!lacks.is_empty()).then(|| format!("GRANT {} ON {} TO {me}", lacks.join(", "), table(&on))))
+}
+
+async fn triggers_are_distrusted(conn: &mut MySqlConnection, held: &Held) -> Result<Option<String>> {
+    let distrusted = !held.has_global("SUPER") && distrusts(conn).await?;
+    Ok(distrusted.then(|| "SET GLOBAL log_bin_trust_function_creators = 1".to_owned()))
 }
 
 /// With a binary log only SUPER makes triggers, unless the server is told to trust others.

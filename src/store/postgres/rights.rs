@@ -4,7 +4,7 @@ use sqlx::postgres::PgConnection;
 
 use super::name::{quote, schema_of, table};
 use super::query::fetch;
-use super::{Arg, flag, int, text};
+use super::{flag, text};
 use crate::error::Result;
 use crate::mapping::Layout;
 use crate::schema::TableName;
@@ -63,12 +63,9 @@ async fn statements(
         let on_schema = of_schema(conn, role, named, rows.is_empty()).await?;
         found.extend(grant(on_schema, wanted, &format!("ON SCHEMA {}", quote(schema_of(named))), &me));
         if let Some(row) = rows.first() {
-            let relaxed = role == Role::TargetInstall && refers_to_itself(conn, named).await?;
             match role {
                 // Only an owner may set a trigger to fire always, or drop a constraint.
-                Role::SourceInstall => found.extend(membership(row, wanted, &me)),
-                Role::TargetInstall if relaxed => found.extend(membership(row, wanted, &me)),
-                Role::TargetInstall => {}
+                Role::SourceInstall | Role::TargetInstall => found.extend(membership(row, wanted, &me)),
                 _ => found.extend(grant(of_table(role, row), wanted, &format!("ON {}", table(named)), &me)),
             }
         }
@@ -106,12 +103,4 @@ fn of_table(role: Role, row: &Row) -> Vec<Right> {
 fn membership(row: &Row, wanted: fn(bool) -> bool, me: &str) -> Option<String> {
     let owner = quote(&text(&row[5]));
     (owner != me && wanted(flag(&row[4]))).then(|| format!("GRANT {owner} TO {me}"))
-}
-
-async fn refers_to_itself(conn: &mut PgConnection, named: &TableName) -> Result<bool> {
-    let sql = "SELECT count(*) FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE k.contype = 'f' AND k.confrelid = k.conrelid AND n.nspname = $1::text AND c.relname = $2::text";
-    let args: [Arg; 2] = [schema_of(named).into(), named.name.as_str().into()];
-    Ok(fetch(conn, sql, &args).await?.first().is_some_and(|r| int(&r[0]) > 0))
 }
