@@ -47,6 +47,7 @@ async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<N
     println!("seed {seed}");
     bank::open(&source, true).await;
     bank::open(&target, false).await;
+    let (before_source, before_target) = (source.catalogue().await, target.catalogue().await);
     let product = Product::new(name, &source, &target, nats.as_ref(), bank::TABLES);
     let clients = Clients::start(&source, &target, 4, seed);
     product.run(&["apply"]).await.expect(0);
@@ -56,7 +57,9 @@ async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<N
     assert_eq!(rehearsed["works"], true, "{rehearsed}");
     for verb in ["cutover", "rollback", "cutover"] {
         clients.go_on(20).await;
-        let cut = product.run(&[verb, "--json"]).await.expect(0).json();
+        let cut = product.run(&[verb, "--json"]).await;
+        assert_eq!(cut.code, 0, "{}\n{}\nthe host:\n{}", cut.stdout, cut.stderr, host.stderr());
+        let cut = cut.json();
         println!("{verb}: {cut}");
         assert_eq!(cut["done"], true);
         assert_eq!(cut["owner"], if verb == "cutover" { "target" } else { "source" });
@@ -71,6 +74,18 @@ async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<N
     assert_eq!(host.wait().await, 143, "{}", host.stderr());
     bank::audit(&target, &ledger).await;
     bank::assert_same(&source, &target).await;
+    let aborted = product.run(&["abort"]).await.expect(4);
+    assert!(aborted.stderr.contains("the target owns the data"), "{}", aborted.stderr);
+    // The old tables stay as they are, and refuse; the new ones take.
+    product.run(&["finish"]).await.expect(0);
+    bank::assert_refused(&source).await;
+    bank::assert_taken(&target).await;
+    let finished = product.run(&["apply"]).await.expect(4);
+    assert!(finished.stderr.contains("has finished"), "{}", finished.stderr);
+    product.run(&["finish", "--release-source"]).await.expect(0);
+    bank::assert_taken(&source).await;
+    assert_eq!(source.catalogue().await, before_source, "the source is as it was");
+    assert_eq!(target.catalogue().await, before_target, "the target is as it was");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,9 @@ pub enum Command {
     /// Let the source own the data again, with every write that the target took
     #[command(after_help = exit::HELP)]
     Rollback(Cutover),
+    /// End a migration whose target owns the data: remove what carried it, keep the old tables fenced
+    #[command(after_help = exit::HELP)]
+    Finish(Finish),
     /// Remove everything that migrate installed; leave the data alone
     #[command(after_help = exit::HELP)]
     Abort(Abort),
@@ -91,6 +94,7 @@ impl Command {
             Self::Approve(_) => "approve",
             Self::Cutover(_) => "cutover",
             Self::Rollback(_) => "rollback",
+            Self::Finish(_) => "finish",
             Self::Abort(_) => "abort",
             Self::Grants(_) => "grants",
             Self::Explain(_) => "explain",
@@ -216,6 +220,24 @@ pub struct Cutover {
     /// Only say whether the gates are open; change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not ask first
+    #[arg(long)]
+    pub yes: bool,
+    /// Print one JSON object in place of the text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Finish {
+    /// The plan file
+    pub plan: PathBuf,
+    /// Let the old tables take writes again, of which nobody hears
+    #[arg(long, conflicts_with = "drop_source")]
+    pub release_source: bool,
+    /// Drop the old tables, with their rows
+    #[arg(long)]
+    pub drop_source: bool,
     /// Do not ask first
     #[arg(long)]
     pub yes: bool,

@@ -11,6 +11,7 @@ mod bars;
 mod cutover;
 mod demo;
 mod explain;
+mod finish;
 mod grants;
 mod hint;
 mod init;
@@ -89,6 +90,7 @@ async fn command(cli: &Cli, stop: Stop) -> Result<i32> {
         Command::Approve(args) => cutover::approve(&context, args).await,
         Command::Cutover(args) => cutover::run(&context, args, Owner::Target).await,
         Command::Rollback(args) => cutover::run(&context, args, Owner::Source).await,
+        Command::Finish(args) => finish::run(&context, args).await,
         Command::Abort(args) => abort::run(&context, args).await,
         Command::Grants(args) => grants::run(&context, args).await,
         Command::Explain(args) => explain::run(&context, args),

@@ -70,6 +70,7 @@ impl Session {
             }
             survey
         } else {
+            self.refuse_if_finished().await?;
             let Preflight { survey, warnings } = self.preflight(&facts).await?;
             if self.source.is_installed(self.migration(), Side::Source).await? {
                 // A first install that was cut off: its triggers are numbered by that plan's tables.
@@ -85,6 +86,18 @@ impl Session {
         };
         self.install(&survey).await?;
         Ok(survey)
+    }
+
+    /// Old tables that stay fenced are what is left of a migration that has ended.
+    async fn refuse_if_finished(&self) -> Result<()> {
+        let m = self.migration();
+        if self.source.is_installed(m, Side::Source).await? || !self.source.has_gate(m, Side::Source).await? {
+            return Ok(());
+        }
+        let text = format!("migration \"{m}\" has finished: the target owns the data, the old tables stay fenced");
+        let release = self.command("finish");
+        Err(Error::new(Kind::Gate, text)
+            .hint(format!("`{release} --release-source` lets the old tables take writes again")))
     }
 
     pub(super) async fn must_begin_anew(&self) -> Result<bool> {
@@ -256,8 +269,11 @@ impl Session {
                             && by != owner
                         {
                             owner = by;
+                            // The old one last: at every moment somebody is seen to host the migration.
+                            let mut next = self.host_of(survey, owner).await?;
+                            next.until(self, |p| p.in_sync || p.drained.0 > 0).await?;
                             host.end().await?;
-                            *host = self.host_of(survey, owner).await?;
+                            *host = next;
                         }
                     }
                 }

@@ -8,6 +8,7 @@ mod apply;
 mod back;
 mod complete;
 mod cutover;
+mod finish;
 mod gates;
 mod grants;
 mod hook;
@@ -29,6 +30,7 @@ mod verify;
 mod way;
 
 pub use cutover::CutOptions;
+pub use finish::OldTables;
 pub use init::{InitOptions, InitSide, Initiated, init};
 pub use owner::Owner;
 pub use session::{Options, Session, Sides, Until};

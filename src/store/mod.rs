@@ -329,6 +329,8 @@ pub trait Store: Send + Sync {
     async fn relax(&self, layout: &Layout) -> Result<Vec<String>>;
     async fn restore(&self, statements: &[String]) -> Result<()>;
     async fn remove(&self, migration: &str) -> Result<Vec<String>>;
+    /// The same, but for the gate at this store, which goes on refusing.
+    async fn remove_but_gate(&self, migration: &str) -> Result<Vec<String>>;
     async fn drop_table(&self, name: &TableName) -> Result<()>;
 
     // -- journal, settings and requests (control tables of `side`)

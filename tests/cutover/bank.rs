@@ -215,3 +215,16 @@ pub async fn assert_same(source: &Place, target: &Place) {
         crate::support::compare::assert_same(sql, &left, &right);
     }
 }
+
+const STRAY: &str = "INSERT INTO transfer (id, tenant, debit, credit, amount) VALUES (-1, 0, 1, 1, 0)";
+
+pub async fn assert_refused(place: &Place) {
+    let error = App::connect(place).await.exec(STRAY).await.expect_err("this store took a write");
+    assert!(error.to_string().contains("migrate: writes to"), "{error}");
+}
+
+pub async fn assert_taken(place: &Place) {
+    let mut app = App::connect(place).await;
+    app.exec(STRAY).await.expect("a write");
+    app.exec("DELETE FROM transfer WHERE id = -1").await.expect("a write");
+}

@@ -150,10 +150,14 @@ impl MySql {
     }
 
     /// Triggers first: one whose tables are gone would fail the application's every write. Then the rest.
-    pub(super) async fn unmake(&self, migration: &str) -> Result<Vec<String>> {
+    pub(super) async fn unmake(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
         let mut said = Vec::new();
         let mut tx = self.open_install().await?;
+        let stays = |name: &str| keep_gate && is_of_gate(migration, name);
         for row in ours(&mut tx, migration, OUR_TRIGGERS).await? {
+            if stays(&text(&row[1])) {
+                continue;
+            }
             let trigger = format!("{}.{}", quote(&text(&row[0])), quote(&text(&row[1])));
             in_passing(&mut tx, &format!("DROP TRIGGER IF EXISTS {trigger}"))
                 .await
@@ -174,6 +178,7 @@ impl MySql {
             said.push(format!("function {}", text(&row[0])));
         }
         // The list of whom we gave rights goes last, so that a broken removal can be repeated.
+        let tables: Vec<String> = tables.into_iter().filter(|name| !stays(name)).collect();
         let rest = tables.iter().filter(|t| **t != grantees).chain(tables.iter().filter(|t| **t == grantees));
         for name in rest {
             let named = self.qualified(name);
@@ -219,6 +224,12 @@ impl MySql {
         }
         self.close(tx).await
     }
+}
+
+/// What the gate's triggers are and read, and to whom rights on it were given.
+fn is_of_gate(migration: &str, name: &str) -> bool {
+    let own = name.strip_prefix(&name::prefix(migration)).unwrap_or_default();
+    own.starts_with("gate_") || own == super::capture::APPLIER || own == GRANTEES
 }
 
 async fn revoke(conn: &mut MySqlConnection, named: &str, who: &str) -> Result<()> {

@@ -418,8 +418,8 @@ impl Engine for MySql {
         capture::advance_limit(self, tx, layout, tables, reset).await
     }
 
-    async fn remove(&self, migration: &str) -> Result<Vec<String>> {
-        self.unmake(migration).await
+    async fn remove(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
+        self.unmake(migration, keep_gate).await
     }
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {

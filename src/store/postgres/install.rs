@@ -89,8 +89,8 @@ impl Postgres {
 
     /// Triggers first, table by table; then what the backfill had relaxed; then the schema. Nothing is dropped by
     /// CASCADE: what someone else hung on to our tables stops it.
-    pub(super) async fn unmake(&self, migration: &str) -> Result<Vec<String>> {
-        let mut said = self.drop_triggers(migration).await?;
+    pub(super) async fn unmake(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
+        let mut said = self.drop_triggers(migration, keep_gate).await?;
         if self.home_exists(migration).await? {
             let mut tx = self.open_install().await?;
             let statements = recorded(&mut tx, migration).await?;
@@ -106,7 +106,7 @@ impl Postgres {
                     Err(e) => return Err(e.context("restoring a foreign key")),
                 }
             }
-            said.push(self.drop_home(migration).await?);
+            said.push(self.drop_home(migration, keep_gate).await?);
         }
         Ok(said)
     }
@@ -119,14 +119,15 @@ impl Postgres {
         Ok(rows.first().is_some_and(|r| int(&r[0]) > 0))
     }
 
-    async fn drop_triggers(&self, migration: &str) -> Result<Vec<String>> {
+    async fn drop_triggers(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
         let mut tx = self.open_install().await?;
         let sql = "SELECT tn.nspname::text, c.relname::text, string_agg(g.tgname::text, ',' ORDER BY g.tgname)
             FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
             JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace tn ON tn.oid = c.relnamespace
             WHERE n.nspname = $1::text AND NOT g.tgisinternal AND g.tgparentid = 0
+              AND NOT ($2::bigint = 1 AND starts_with(p.proname, 'gate_'))
             GROUP BY 1, 2 ORDER BY 1, 2";
-        let found = fetch(&mut tx, sql, &[home(migration).as_str().into()]).await?;
+        let found = fetch(&mut tx, sql, &[home(migration).as_str().into(), i64::from(keep_gate).into()]).await?;
         self.close(tx).await?;
         let mut said = Vec::new();
         for row in found {
@@ -149,15 +150,15 @@ impl Postgres {
         Ok(said)
     }
 
-    async fn drop_home(&self, migration: &str) -> Result<String> {
+    async fn drop_home(&self, migration: &str, keep_gate: bool) -> Result<String> {
         let schema = home(migration);
         let mut tx = self.open_install().await?;
-        let args = [Arg::from(schema.as_str())];
+        let args = [Arg::from(schema.as_str()), i64::from(keep_gate).into()];
         let sql = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p')";
+            WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p') AND NOT ($2::bigint = 1 AND starts_with(c.relname, 'gate_'))";
         let tables = fetch(&mut tx, sql, &args).await?;
         let sql = "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-            WHERE n.nspname = $1::text AND p.prokind = 'f'";
+            WHERE n.nspname = $1::text AND p.prokind = 'f' AND NOT ($2::bigint = 1 AND starts_with(p.proname, 'gate_'))";
         let functions = fetch(&mut tx, sql, &args).await?;
         let list = |rows: &[crate::value::Row], f: &dyn Fn(String) -> String| {
             rows.iter().map(|r| f(text(&r[0]))).collect::<Vec<_>>().join(", ")
@@ -169,10 +170,13 @@ impl Postgres {
         if !functions.is_empty() {
             script_text += &format!("DROP FUNCTION {};", list(&functions, &|f| f));
         }
-        script_text += &format!("DROP SCHEMA {}", quote(&schema));
+        if !keep_gate {
+            script_text += &format!("DROP SCHEMA {}", quote(&schema));
+        }
         script(&mut tx, script_text).await.context(format_args!("removing the schema {schema}"))?;
         self.close(tx).await?;
-        Ok(format!("schema {schema} with {} tables and {} functions", tables.len(), functions.len()))
+        let what = if keep_gate { "of schema" } else { "schema" };
+        Ok(format!("{what} {schema} with {} tables and {} functions", tables.len(), functions.len()))
     }
 
     /// Dropping and writing down how to restore are one transaction: a crash can't lose a constraint.

@@ -372,8 +372,8 @@ impl Engine for Postgres {
         capture::advance_limit(tx, layout, reset).await
     }
 
-    async fn remove(&self, migration: &str) -> Result<Vec<String>> {
-        self.unmake(migration).await
+    async fn remove(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
+        self.unmake(migration, keep_gate).await
     }
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {

@@ -169,7 +169,7 @@ pub async fn advance_limit(tx: &mut Tx, layout: &Layout, reset: bool) -> Result<
     tx.script(&all.map(|name| format!("DELETE FROM {};", table(&name))).collect::<String>()).await
 }
 
-pub async fn remove(file: &File, migration: &str) -> Result<Vec<String>> {
+pub async fn remove(file: &File, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
     let mut report = Vec::new();
     let mut before = None;
     for (kind, keyword) in [("trigger", "TRIGGER"), ("table", "TABLE")] {
@@ -180,7 +180,12 @@ pub async fn remove(file: &File, migration: &str) -> Result<Vec<String>> {
             text(kind),
             is_ours(migration)
         );
-        let found = strings(&mut tx, file, &found).await?;
+        let mut found = strings(&mut tx, file, &found).await?;
+        if keep_gate {
+            let gate = control(migration, "gate_");
+            let stay = [home.as_str(), &capture::applier_name(migration)];
+            found.retain(|name| !name.starts_with(&gate) && !stay.contains(&name.as_str()));
+        }
         if found.contains(&home) {
             before = strings(&mut tx, file, &format!("SELECT journal_mode FROM {}", table(&home))).await?.pop();
         }

@@ -299,8 +299,8 @@ impl Engine for Sqlite {
         install::advance_limit(tx, layout, reset).await
     }
 
-    async fn remove(&self, migration: &str) -> Result<Vec<String>> {
-        install::remove(&self.file, migration).await
+    async fn remove(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
+        install::remove(&self.file, migration, keep_gate).await
     }
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {
