@@ -18,6 +18,8 @@ mod control;
 mod digest;
 #[path = "contract/gate.rs"]
 mod gate;
+#[path = "contract/gated.rs"]
+mod gated;
 #[path = "contract/lease.rs"]
 mod lease;
 #[path = "contract/link.rs"]

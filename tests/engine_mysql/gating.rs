@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use migrate::error::{Kind, Result};
 use migrate::log::codec::Wire;
 use migrate::mapping::Layout;
+use migrate::store::mysql::MySql;
 use migrate::store::{Fence, Side, Store, connect};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
-use crate::support::mysql_query_text;
+use crate::support::{MariaDb, mysql_exec, mysql_query_text};
 use crate::{Place, named};
 
 const LONG_MS: i64 = 60_000;
@@ -26,7 +27,10 @@ struct Gated {
 impl Gated {
     /// The gate of the source, not made yet.
     async fn bare(hint: &str, migration: &str, ddl: &str, table: &str) -> Self {
-        let place = Place::new(hint, ddl).await;
+        Self::at(Place::new(hint, ddl).await, migration, table).await
+    }
+
+    async fn at(place: Place, migration: &str, table: &str) -> Self {
         let layout = place.layout(migration, &[table]).await;
         let admin = connect(&place.db.owner_url, &Wire).unwrap();
         let who = place.admin_name().await;
@@ -89,6 +93,33 @@ async fn a_prepared_transaction_is_named() {
     assert!(error.message().contains(&format!("prepared transaction '{xid}'")), "{error}");
     let mut app = g.app().await;
     run(&mut app, &format!("XA COMMIT '{xid}'")).await;
+    g.fence(LONG_MS).await.unwrap();
+    is_refused(&mut app, "DELETE FROM t").await;
+}
+
+/// What it shared is forgotten in a restart; what it wrote is not.
+#[tokio::test]
+async fn a_prepared_transaction_that_outlived_the_server_is_named() {
+    let mut server = MariaDb::start(&[]);
+    let db = server.database("gate_xr").await;
+    mysql_exec(&db.owner_url, TABLE).await;
+    let (admin, run_store) = (MySql::connect(&db.owner_url).unwrap(), MySql::connect(&db.run_url).unwrap());
+    let g = Gated::at(Place { db, admin, run: run_store }, "m", "t").await;
+    g.make().await;
+    let mut app = g.app().await;
+    run(&mut app, "XA START 'late'; INSERT INTO t VALUES (1, 'a'); XA END 'late'; XA PREPARE 'late'").await;
+    server.kill9();
+    server.restart();
+    let mut tries = 0;
+    let error = loop {
+        match g.fence(LONG_MS).await.expect_err("a prepared transaction") {
+            e if e.message().contains("prepared") || tries == 20 => break e,
+            _ => tries += 1,
+        }
+    };
+    assert!(error.is_retry() && error.message().contains("prepared transaction 'late'"), "{error}");
+    let mut app = g.app().await;
+    run(&mut app, "XA COMMIT 'late'").await;
     g.fence(LONG_MS).await.unwrap();
     is_refused(&mut app, "DELETE FROM t").await;
 }

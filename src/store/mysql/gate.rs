@@ -20,7 +20,7 @@
 //!
 //! [`gate`]: crate::store::gate
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -37,9 +37,14 @@ use crate::store::gate::{FENCE, OWNER, TABLE_MAX, gate_table, plan_side, refusal
 use crate::store::{Fence, Side};
 
 const EVENTS: [&str; 3] = ["insert", "update", "delete"];
-/// The server makes its list of transactions anew when nobody has read it for a tenth of a second.
-const LIST_AGE: Duration = Duration::from_millis(120);
-const LIST_TRIES: usize = 10;
+const LIST_TRIES: usize = 20;
+
+/// The server makes its list of transactions anew when nobody has read it for a tenth of a second: of several who wait
+/// for that, none may keep the others from it.
+fn list_age() -> Duration {
+    let odd = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.subsec_micros());
+    Duration::from_millis(105 + u64::from(odd % 150))
+}
 
 fn body(e: &MySql, layout: &Layout, side: Side, named: &TableName, grantee: &str) -> String {
     let gate = e.control_name(layout.base(), gate_table(layout, side));
@@ -107,7 +112,7 @@ impl MySql {
         let begun = Instant::now();
         let mut left = self.without_lock(l, side).await?;
         while !left.is_empty() && begun.elapsed().as_millis() < fence.lock_timeout_ms.max(0) as u128 {
-            tokio::time::sleep(LIST_AGE).await;
+            tokio::time::sleep(list_age()).await;
             let now = self.without_lock(l, side).await?;
             left.retain(|who| now.contains(who));
         }
@@ -170,7 +175,7 @@ impl MySql {
                 return Err(Error::retry("the server's list of transactions is out of date"));
             }
             tries += 1;
-            tokio::time::sleep(LIST_AGE).await;
+            tokio::time::sleep(list_age()).await;
         };
         let each = |r: &crate::value::Row| format!("session {} of {}, older than the gate", int(&r[0]), text(&r[1]));
         let mut found: Vec<String> = old.iter().filter(|r| int(&r[2]) == 0).map(each).collect();
