@@ -80,7 +80,7 @@ impl Session {
     /// What each login lacks for its role, as `side (login): statement`.
     async fn missing_rights(&self, layout: &Layout) -> Result<Vec<(Role, String)>> {
         let mut lacking = Vec::new();
-        for (store, role, side, login) in self.logins() {
+        for (store, role, side, login) in self.parts().await? {
             let missing = store.missing_rights(role, layout).await;
             for statement in missing.context(format_args!("the {side} ({login})"))? {
                 lacking.push((role, format!("{side} ({login}): {statement}")));

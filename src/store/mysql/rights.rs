@@ -102,9 +102,10 @@ async fn statements(
     let who = fetch(conn, "SELECT CURRENT_USER()", &[]).await?;
     let me = account(&who.first().map(|r| text(&r[0])).unwrap_or_default());
     let mut found = Vec::new();
+    let (to_others, role) = (role == role.part(), role.part());
     match role {
         Role::SourceInstall => {
-            found.extend(on_database(e, held, INSTALL, true, &me));
+            found.extend(on_database(e, held, INSTALL, to_others, &me));
             found.extend(on_database(e, held, ROUTINES, false, &me));
             if is_mariadb(conn).await? && !held.has_global("PROCESS") {
                 found.push(format!("GRANT PROCESS ON *.* TO {me}"));
@@ -113,8 +114,8 @@ async fn statements(
                 found.push("SET GLOBAL log_bin_trust_function_creators = 1".to_owned());
             }
         }
-        Role::TargetInstall => found.extend(on_database(e, held, INSTALL, true, &me)),
-        Role::SourceRun | Role::TargetRun => {}
+        Role::TargetInstall => found.extend(on_database(e, held, INSTALL, to_others, &me)),
+        _ => {}
     }
     for map in &layout.tables {
         let right = on_table(e, conn, role, map, held, &me).await?;
@@ -143,9 +144,9 @@ async fn on_table(
 ) -> Result<Option<String>> {
     let (named, wanted): (&TableName, &[&str]) = match role {
         Role::SourceRun => (&map.source, RUN_SOURCE),
-        Role::SourceInstall => (&map.source, &["SELECT", "TRIGGER"]),
+        Role::SourceInstall | Role::SourceInstallAlone => (&map.source, &["SELECT", "TRIGGER"]),
         Role::TargetRun => (&map.target, RUN_TARGET),
-        Role::TargetInstall => (&map.target, &["SELECT"]),
+        Role::TargetInstall | Role::TargetInstallAlone => (&map.target, &["SELECT"]),
     };
     // What is yet to be made is granted when it is.
     if matches!(role, Role::TargetRun | Role::TargetInstall) && !catalog::exists(conn, named).await? {
