@@ -316,6 +316,24 @@ pub fn names(map: &TableMap, columns: &[usize]) -> String {
     columns.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
+/// What is said of values that are not what they should be.
+fn unlike(map: &TableMap, suspect: &Suspect, type_name: &str) -> String {
+    match &suspect.violation {
+        Violation::OtherClass(kind) => {
+            let is_declared = suspect.columns.iter().all(|&i| map.columns[i].source_kind == *kind);
+            let role = if is_declared { "which it is declared as" } else { "as which it travels" };
+            format!("is no {}, {role}", kind.name())
+        }
+        Violation::NotOfSet(_) => format!("is no list of members of {type_name}, in its order"),
+        Violation::Misspelled(kind) => {
+            format!("is a key, and spells its {} otherwise than it is looked up", kind.name())
+        }
+        Violation::Rounded { .. } | Violation::BeyondFloat { .. } => format!("is beyond {type_name} even when rounded"),
+        Violation::StrangeUuid => format!("has a version and a variant that {type_name} does not take"),
+        _ => format!("is no member of {type_name}"),
+    }
+}
+
 /// What a count says, in words.
 pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
     let names = names(map, &suspect.columns);
@@ -341,18 +359,6 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
         Violation::OutsideBytes { most, .. } => {
             format!("{within} {own} has more than {most} bytes, the bound of {type_name}")
         }
-        Violation::NoneOf(_) => format!("{within} {own} is no member of {type_name}"),
-        Violation::NotOfSet(_) => format!("{within} {own} is no list of members of {type_name}, in its order"),
-        Violation::Misspelled(kind) => {
-            format!(
-                "{within} the key {own} is spelled as we would not spell the {}, and so can't be looked up",
-                kind.name()
-            )
-        }
-        Violation::Rounded { .. } | Violation::BeyondFloat { .. } => {
-            format!("{within} {own}, even rounded, is beyond {type_name}")
-        }
-        Violation::StrangeUuid => format!("{within} {own} has a version and a variant that {type_name} does not take"),
         Violation::Nul => format!("{within} {own} has a NUL character"),
         Violation::NotFinite => format!("{within} {own} is NaN"),
         Violation::Infinite => format!("{within} {own} is infinite"),
@@ -364,11 +370,13 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
         Violation::FinerThan { digits } => {
             format!("{within} {own} has more than {digits} digits behind its seconds, which {type_name} does not keep")
         }
-        Violation::OtherClass(kind) => {
-            let is_declared = suspect.columns.iter().all(|&i| map.columns[i].source_kind == *kind);
-            let role = if is_declared { "which it is declared as" } else { "as which it travels" };
-            format!("{within} {own} is no {}, {role}", kind.name())
-        }
+        Violation::OtherClass(_)
+        | Violation::NoneOf(_)
+        | Violation::NotOfSet(_)
+        | Violation::Misspelled(_)
+        | Violation::Rounded { .. }
+        | Violation::BeyondFloat { .. }
+        | Violation::StrangeUuid => format!("{within} {own} {}", unlike(map, suspect, type_name)),
         Violation::RowOver { bytes } if suspect.check == &check::OVER_PACKET => {
             format!("{within} the values take more than the {bytes} bytes of the target's max_allowed_packet")
         }
