@@ -56,6 +56,16 @@ pub struct Health {
     pub packet_bytes: Option<u64>,
     /// CHECK constraints of the tables.
     pub rules: Vec<Rule>,
+    /// Columns of enums that are types of their own.
+    pub enums: Vec<Labels>,
+}
+
+/// What a column of an enum takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    pub table: TableName,
+    pub column: String,
+    pub names: Vec<String>,
 }
 
 /// A CHECK constraint, in the engine's own spelling.
@@ -107,6 +117,21 @@ pub enum Violation {
     },
     /// Text that is none of these.
     NoneOf(Vec<String>),
+    /// Text that is no list of some of these, in their order, with commas between.
+    NotOfSet(Vec<String>),
+    /// A key that means a value of this kind, but is not spelled as we would spell it.
+    Misspelled(Kind),
+    /// A number that, rounded to a whole one, is beyond these bounds.
+    Rounded {
+        low: i128,
+        high: i128,
+    },
+    /// A number of which only an infinite float of so many bits would be left.
+    BeyondFloat {
+        bits: u8,
+    },
+    /// A version beyond 7 in a variant that has no versions.
+    StrangeUuid,
     /// Text with a NUL character in it.
     Nul,
     /// NaN, which not every engine's numbers can be.

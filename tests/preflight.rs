@@ -9,6 +9,8 @@ mod broker;
 mod clean;
 #[path = "preflight/commands.rs"]
 mod commands;
+#[path = "preflight/fits.rs"]
+mod fits;
 #[path = "preflight/limits.rs"]
 mod limits;
 #[path = "preflight/mariadb.rs"]

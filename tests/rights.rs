@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "rights/alone.rs"]
+mod alone;
 #[path = "rights/family.rs"]
 mod family;
 #[path = "rights/locks.rs"]

@@ -118,7 +118,8 @@ catalogue! {
         "Texts of the source are no members of the target's enum or set"
         "Each text must be spelled as in the list, and those of a set must stand in its order. MySQL would take a text \
          in another case for the member, and a number for the member's place; it is refused before. An enum's empty \
-         text, which MySQL puts in place of what it did not understand, is no member either."
+         text, which MySQL puts in place of what it did not understand, is no member either. On PostgreSQL an enum goes \
+         only into one of the same name, whose labels may be others (for texts make the column a text)."
         "Add the members at the target, repair the rows, or map an expression (`sql:`) that gives members.";
     NEGATIVE_ZERO "MG0323" "negative-zero" Error
         "Floats of the source are a negative zero, whose sign the target would lose"
@@ -133,4 +134,21 @@ catalogue! {
          the run with its key."
         "Give the target's column a binary collation (utf8mb4_nopad_bin, in MySQL 8 utf8mb4_0900_bin), or compare the \
          texts by a query of your own.";
+    KEY_FORM "MG0325" "key-form" Error
+        "Keys of the source are not spelled as they must be to be found again"
+        "SQLite keeps uuids, dates, times and long decimals as texts of any form. A key is looked up by its text, and only \
+         by the one that migrate itself would write: 36 small characters for a uuid, `YYYY-MM-DD HH:MM:SS` without zeros \
+         at the end of a fraction, `1.1` for `1.10`. Years that take more or less than four digits are not counted."
+        "Spell these keys so at the source, or use another key.";
+    BEYOND_ROUNDED "MG0326" "beyond-rounded" Error
+        "Numbers of the source are beyond the target's type even when they are rounded"
+        "`accept: lossy` lets a number lose digits, not become another one: what is too large for an integer, or would be \
+         an infinity in a smaller float, is refused, and so is NaN where the target has only integers."
+        "Use a wider type at the target, repair the rows, exclude them with `where`, or map an expression (`sql:`).";
+    STRANGE_UUID "MG0327" "strange-uuid" Error
+        "Uuids of the source are none for MariaDB's own type"
+        "MariaDB's `uuid` takes no value that says a version beyond 7 (the third group begins with 8 to f) in a variant \
+         before RFC 4122's (the fourth begins with 0 to 7). A random uuid is never such a one; 16 bytes of something else \
+         may be."
+        "Use `char(36)` or `binary(16)` at the target, or repair the rows.";
 }

@@ -13,7 +13,7 @@ impl Session {
         let facts = self.look().await?;
         let names = plan::examine(&self.plan, &facts).names;
         let mut logins = Vec::new();
-        for (store, role, side, login) in self.logins() {
+        for (store, role, side, login) in self.parts().await? {
             let statements = store.grants(role, &names).await;
             logins.push(LoginGrants {
                 side: side.to_owned(),
@@ -33,5 +33,6 @@ fn part(role: Role) -> &'static str {
         Role::SourceInstall => "installs capture and removes it",
         Role::TargetRun => "daily work, writes the rows",
         Role::TargetInstall => "makes tables and removes what is ours",
+        Role::SourceInstallAlone | Role::TargetInstallAlone => "installs and does the daily work",
     }
 }

@@ -39,7 +39,7 @@ impl Session {
         let lacks = |role| lacking.iter().any(|(lacking, _)| *lacking == role);
         let (may_read, may_look) = (!lacks(Role::SourceRun), !lacks(Role::TargetRun));
         problems.extend(self.rights_problem(&lacking));
-        let (found, packet) = self.check_health(facts, &names, &resolved).await?;
+        let (found, healths) = self.check_health(facts, &names, &resolved).await?;
         problems.extend(found);
         problems.extend(self.check_clocks().await?);
         let mut survey = surveyed(resolved, facts);
@@ -47,7 +47,7 @@ impl Session {
             problems.extend(self.check_emptiness(&survey).await?);
         }
         if may_read {
-            problems.extend(self.check_data(facts, &survey, packet).await?);
+            problems.extend(self.check_data(facts, &survey, &healths).await?);
         }
         let broker = self.check_broker().await;
         match broker {
@@ -80,7 +80,7 @@ impl Session {
     /// What each login lacks for its role, as `side (login): statement`.
     async fn missing_rights(&self, layout: &Layout) -> Result<Vec<(Role, String)>> {
         let mut lacking = Vec::new();
-        for (store, role, side, login) in self.logins() {
+        for (store, role, side, login) in self.parts().await? {
             let missing = store.missing_rights(role, layout).await;
             for statement in missing.context(format_args!("the {side} ({login})"))? {
                 lacking.push((role, format!("{side} ({login}): {statement}")));
@@ -107,13 +107,13 @@ impl Session {
         }
     }
 
-    /// And the largest row that the target takes, where it has such a limit.
+    /// And what both stores say of themselves.
     async fn check_health(
         &self,
         facts: &Facts,
         names: &Layout,
         resolved: &plan::Resolved,
-    ) -> Result<(Vec<Problem>, Option<u64>)> {
+    ) -> Result<(Vec<Problem>, [Health; 2])> {
         let source = told_once(self.source.health(Side::Source, names).await.context("the source")?);
         let target = told_once(self.target.health(Side::Target, names).await.context("the target")?);
         let mut problems = Vec::new();
@@ -132,7 +132,7 @@ impl Session {
         problems.extend(encoding(&source, &target).map(|finding| self.plan.at_whole(finding)));
         problems.extend(plan::unshared_rules(&self.plan, facts, resolved, &source.rules, &target.rules));
         problems.extend(self.check_space(names, target.free_bytes).await?);
-        Ok((problems, target.packet_bytes))
+        Ok((problems, [source, target]))
     }
 
     fn placed(&self, names: &Layout, side: Side, finding: Finding) -> Problem {
@@ -186,9 +186,9 @@ impl Session {
     }
 
     /// Rows of the source that the target would refuse, counted.
-    async fn check_data(&self, facts: &Facts, survey: &Survey, packet: Option<u64>) -> Result<Vec<Problem>> {
+    async fn check_data(&self, facts: &Facts, survey: &Survey, healths: &[Health; 2]) -> Result<Vec<Problem>> {
         let began = Instant::now();
-        let (suspects, mut problems) = plan::suspects(&self.plan, facts, &survey.resolved, packet);
+        let (suspects, mut problems) = plan::suspects(&self.plan, facts, &survey.resolved, healths);
         for map in &survey.layout().tables {
             let own: Vec<_> = suspects.iter().filter(|s| s.table == map.id).cloned().collect();
             if own.is_empty() {

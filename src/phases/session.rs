@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::entry::Link;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::event::Reporter;
 use crate::log::codec::Wire;
 use crate::plan::{self, Events, Plan};
@@ -112,6 +112,21 @@ impl Session {
             (&self.target, Role::TargetRun, "target", "url"),
             (&self.target_admin, Role::TargetInstall, "target", "admin_url"),
         ]
+    }
+
+    /// The same, where it is told whether one login plays both parts of a side.
+    pub(super) async fn parts(&self) -> Result<[(&Arc<dyn Store>, Role, &'static str, &'static str); 4]> {
+        let mut logins = self.logins();
+        for (run, install) in [(0, 1), (2, 3)] {
+            let (daily, admin, side) = (logins[run].0, logins[install].0, logins[run].2);
+            let is_one = Arc::ptr_eq(daily, admin)
+                || daily.who().await.context(format_args!("the {side} (url)"))?
+                    == admin.who().await.context(format_args!("the {side} (admin_url)"))?;
+            if is_one {
+                logins[install].1 = logins[install].1.alone();
+            }
+        }
+        Ok(logins)
     }
 
     /// `migrate <verb> <plan>`, for hints.

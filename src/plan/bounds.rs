@@ -116,6 +116,34 @@ pub fn of_sqlite(facts: &Facts, wire: &WireColumn) -> Option<(&'static Check, Vi
     }
 }
 
+/// A number that the plan lets be rounded, and that is beyond the target's type even so.
+pub fn of_rounded(facts: &Facts, wire: &WireColumn) -> Option<(&'static Check, Violation)> {
+    let digits = match wire.source_kind {
+        Kind::Decimal { precision: Some(p), scale } if facts.source_engine != EngineName::Sqlite => {
+            p.saturating_sub(scale.unwrap_or(0))
+        }
+        Kind::Decimal { .. } | Kind::Float { .. } => u32::MAX,
+        _ => return None,
+    };
+    let violation = match wire.target.kind {
+        Kind::Int { bits } => {
+            let bits = if facts.target_engine == EngineName::Sqlite { 64 } else { u32::from(bits).clamp(1, 64) };
+            let own = if facts.target_engine == PECULIAR { unsigned(&wire.target) } else { None };
+            let (low, high) = own.unwrap_or((-(1 << (bits - 1)), (1 << (bits - 1)) - 1));
+            let bounded = low < 0 && 10_i128.checked_pow(digits).is_some_and(|most| most <= high);
+            (!bounded).then_some(Violation::Rounded { low, high })?
+        }
+        Kind::Float { bits: ..=32 } if wire.source_kind != (Kind::Float { bits: 32 }) && digits > 38 => {
+            Violation::BeyondFloat { bits: 32 }
+        }
+        Kind::Float { .. } if matches!(wire.source_kind, Kind::Decimal { .. }) && digits > 308 => {
+            Violation::BeyondFloat { bits: 64 }
+        }
+        _ => return None,
+    };
+    Some((&check::BEYOND_ROUNDED, violation))
+}
+
 /// A float's negative zero, which MySQL's lists of rows and SQLite's columns lose; a plain column of SQLite's has none.
 pub fn of_zero(facts: &Facts, column: Option<&Column>, wire: &WireColumn) -> Option<(&'static Check, Violation)> {
     let is_float = |kind: &Kind| matches!(kind, Kind::Float { .. });

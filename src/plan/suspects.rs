@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::resolve::{Facts, Resolved};
 use super::{bounds, texts};
 use crate::check::{self, Check};
-use crate::finding::{Alike, Finding, Suspect, Violation};
+use crate::finding::{Alike, Finding, Health, Suspect, Violation};
 use crate::mapping::{Origin, TableMap, WireColumn};
 use crate::schema::{Column, EngineName, ForeignKey, Kind, Table, Unique};
 
@@ -25,9 +25,10 @@ pub fn suspects(
     plan: &Plan,
     facts: &Facts,
     resolved: &Resolved,
-    packet_bytes: Option<u64>,
+    [source_health, target_health]: &[Health; 2],
 ) -> (Vec<Suspect>, Vec<Problem>) {
     let (mut suspects, mut unknown) = (Vec::new(), Vec::new());
+    let packet_bytes = target_health.packet_bytes;
     for map in &resolved.layout.tables {
         let Some(source) = facts.source.get(&map.source) else { continue };
         let mut add = |check: &'static Check, columns: Vec<usize>, violation| {
@@ -35,6 +36,11 @@ pub fn suspects(
         };
         for (i, wire) in map.columns.iter().enumerate() {
             of_column(facts, source, wire).into_iter().for_each(|(check, violation)| add(check, vec![i], violation));
+            if facts.source_engine == EngineName::Sqlite && map.key.contains(&i) && has_spellings(&wire.wire) {
+                add(&check::KEY_FORM, vec![i], Violation::Misspelled(wire.wire.clone()));
+            }
+            let lacking = texts::of_labels(map, (source_health, target_health), wire);
+            lacking.into_iter().for_each(|(check, violation)| add(check, vec![i], violation));
         }
         let stream_bytes = plan.events.as_ref().and_then(|e| e.max_bytes);
         for (check, bytes) in [(&check::ROW_TOO_LARGE, stream_bytes), (&check::OVER_PACKET, packet_bytes)] {
@@ -78,7 +84,9 @@ fn of_column(facts: &Facts, source: &Table, wire: &WireColumn) -> Vec<(&'static 
         found.push((&check::NULLS, Violation::Null));
     }
     if loose && column.is_some() && !matches!(wire.source_kind, Kind::Opaque(_)) {
-        found.push((&check::OTHER_CLASS, Violation::OtherClass(wire.source_kind.clone())));
+        // A text may travel as what it says.
+        let meant = if matches!(wire.source_kind, Kind::Text { .. }) { &wire.wire } else { &wire.source_kind };
+        found.push((&check::OTHER_CLASS, Violation::OtherClass(meant.clone())));
     }
     let leaves = |engine: EngineName| facts.source_engine == engine && facts.target_engine != engine;
     let arrives = |engine: EngineName| facts.source_engine != engine && facts.target_engine == engine;
@@ -96,10 +104,17 @@ fn of_column(facts: &Facts, source: &Table, wire: &WireColumn) -> Vec<(&'static 
     } else {
         found.extend(bounds::of_unsigned(facts, column, wire).or_else(|| too_small(wire, loose)));
     }
+    found.extend(bounds::of_rounded(facts, wire));
     found.extend(bounds::of_zero(facts, column, wire));
+    found.extend(texts::of_uuid(facts, column, wire));
     found.extend(bounds::of_time(facts, column, wire));
     found.extend(texts::of_text(facts, column, wire));
     found
+}
+
+/// Whether SQLite may hold one value of this kind in several spellings.
+fn has_spellings(kind: &Kind) -> bool {
+    matches!(kind, Kind::Uuid | Kind::Date | Kind::Time | Kind::Timestamp | Kind::TimestampTz | Kind::Decimal { .. })
 }
 
 /// Whether the target's type has less room than the source's is known to need.
@@ -301,6 +316,24 @@ pub fn names(map: &TableMap, columns: &[usize]) -> String {
     columns.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
+/// What is said of values that are not what they should be.
+fn unlike(map: &TableMap, suspect: &Suspect, type_name: &str) -> String {
+    match &suspect.violation {
+        Violation::OtherClass(kind) => {
+            let is_declared = suspect.columns.iter().all(|&i| map.columns[i].source_kind == *kind);
+            let role = if is_declared { "which it is declared as" } else { "as which it travels" };
+            format!("is no {}, {role}", kind.name())
+        }
+        Violation::NotOfSet(_) => format!("is no list of members of {type_name}, in its order"),
+        Violation::Misspelled(kind) => {
+            format!("is a key, and spells its {} otherwise than it is looked up", kind.name())
+        }
+        Violation::Rounded { .. } | Violation::BeyondFloat { .. } => format!("is beyond {type_name} even when rounded"),
+        Violation::StrangeUuid => format!("has a version and a variant that {type_name} does not take"),
+        _ => format!("is no member of {type_name}"),
+    }
+}
+
 /// What a count says, in words.
 pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
     let names = names(map, &suspect.columns);
@@ -326,7 +359,6 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
         Violation::OutsideBytes { most, .. } => {
             format!("{within} {own} has more than {most} bytes, the bound of {type_name}")
         }
-        Violation::NoneOf(_) => format!("{within} {own} is no member of {type_name}"),
         Violation::Nul => format!("{within} {own} has a NUL character"),
         Violation::NotFinite => format!("{within} {own} is NaN"),
         Violation::Infinite => format!("{within} {own} is infinite"),
@@ -338,7 +370,13 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
         Violation::FinerThan { digits } => {
             format!("{within} {own} has more than {digits} digits behind its seconds, which {type_name} does not keep")
         }
-        Violation::OtherClass(kind) => format!("{within} {own} is no {}, which it is declared as", kind.name()),
+        Violation::OtherClass(_)
+        | Violation::NoneOf(_)
+        | Violation::NotOfSet(_)
+        | Violation::Misspelled(_)
+        | Violation::Rounded { .. }
+        | Violation::BeyondFloat { .. }
+        | Violation::StrangeUuid => format!("{within} {own} {}", unlike(map, suspect, type_name)),
         Violation::RowOver { bytes } if suspect.check == &check::OVER_PACKET => {
             format!("{within} the values take more than the {bytes} bytes of the target's max_allowed_packet")
         }

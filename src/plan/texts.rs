@@ -3,14 +3,12 @@
 
 use super::resolve::Facts;
 use crate::check::{self, Check};
-use crate::finding::{Alike, Case, Violation};
-use crate::mapping::WireColumn;
+use crate::finding::{Alike, Case, Health, Violation};
+use crate::mapping::{Origin, TableMap, WireColumn};
 use crate::schema::{CharSet, Column, EngineName, Kind, Members};
 
 /// Who has character sets for each column, lists of members, and text types that are bounded by bytes.
 const PECULIAR: EngineName = EngineName::MySql;
-/// A list of so many members has 256 sets.
-const MEMBERS: usize = 8;
 /// Of which it is known that accents don't count in them. (In `latin1_swedish_ci` and others some do.)
 const NO_ACCENTS: [&str; 6] =
     ["utf8mb4_general_ci", "utf8mb3_general_ci", "unicode_ci", "unicode_520_ci", "0900_ai_ci", "uca1400_ai_ci"];
@@ -36,8 +34,9 @@ pub fn of_text(facts: &Facts, column: Option<&Column>, wire: &WireColumn) -> Fou
     {
         found.push((&check::CHARACTERS, Violation::OutsideSet(takes)));
     }
-    if let Some(names) = members(&wire.target).filter(|_| comes) {
-        found.push((&check::NO_MEMBER, Violation::NoneOf(names)));
+    if let Some(Members { names, many }) = Members::of(&wire.target.type_name).filter(|_| comes) {
+        let violation = if many { Violation::NotOfSet(names) } else { Violation::NoneOf(names) };
+        found.push((&check::NO_MEMBER, violation));
     }
     if comes && !matches!(wire.source_kind, Kind::Opaque(_)) || wire.source_kind == Kind::Bytes {
         found.extend(bytes(column.filter(|_| from), wire));
@@ -72,16 +71,24 @@ fn octets(column: &Column) -> Option<(u64, u64)> {
     }
 }
 
-/// All texts that the column takes; `None` for a type without members, and where they are too many to be listed.
-fn members(column: &Column) -> Option<Vec<String>> {
-    let Members { names, many } = Members::of(&column.type_name)?;
-    if !many {
-        return Some(names);
-    }
-    (names.len() <= MEMBERS).then(|| {
-        let chosen = |bits: usize| names.iter().enumerate().filter(move |(i, _)| bits >> i & 1 == 1).map(|(_, n)| n);
-        (0..1_usize << names.len()).map(|bits| chosen(bits).cloned().collect::<Vec<_>>().join(",")).collect()
-    })
+/// Labels of an enum that the target's type of that name may lack.
+pub fn of_labels(
+    map: &TableMap,
+    (source, target): (&Health, &Health),
+    wire: &WireColumn,
+) -> Option<(&'static Check, Violation)> {
+    let taken = target.enums.iter().find(|e| e.table == map.target && e.column == wire.target.name)?;
+    let has = source.enums.iter().find(|e| e.table == map.source && wire.origin == Origin::Column(e.column.clone()));
+    let held = has.is_some_and(|has| has.names.iter().all(|name| taken.names.contains(name)));
+    (!held).then(|| (&check::NO_MEMBER, Violation::NoneOf(taken.names.clone())))
+}
+
+/// MariaDB's own type takes not all bits that others do.
+pub fn of_uuid(facts: &Facts, column: Option<&Column>, wire: &WireColumn) -> Option<(&'static Check, Violation)> {
+    let is_own = |c: &Column| c.type_name.eq_ignore_ascii_case("uuid");
+    let comes = wire.wire == Kind::Uuid && facts.target_engine == PECULIAR && is_own(&wire.target);
+    let held = facts.source_engine == PECULIAR && column.is_some_and(is_own);
+    (comes && !held).then_some((&check::STRANGE_UUID, Violation::StrangeUuid))
 }
 
 /// `char(n)` keeps no blanks at the end of a text.

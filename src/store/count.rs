@@ -17,6 +17,10 @@ const LIMIT_MS: u64 = 30_000;
 /// What SQLite's NOCASE folds.
 pub const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
+/// What is rounded to an infinity: half a step beyond the largest float.
+pub const OVER_SINGLE: &str = "3.4028235677973366e38";
+pub const OVER_DOUBLE: &str = "1.7976931348623158079e308";
+
 pub async fn count<E: Engine>(e: &E, layout: &Layout, suspects: &[Suspect]) -> Result<Vec<Counted>> {
     let mut answers: Vec<Option<Counted>> = vec![None; suspects.len()];
     let mut tables: Vec<TableId> = suspects.iter().map(|s| s.table).collect();
@@ -150,6 +154,14 @@ pub fn standard(x: &str, violation: &Violation) -> Option<String> {
         }
         // Understood by every engine whose text may hold one.
         Violation::Nul => Some(format!("instr({x}, char(0)) > 0")),
+        Violation::Rounded { low, high } => {
+            let low_half = if *low == 0 { "-0.5".to_owned() } else { format!("{low}.5") };
+            // Half away from zero. A float of that size has no halves, so the bound itself counts too.
+            Some(format!("{x} <= {low_half} AND {x} < {low} OR {x} >= {high}.5"))
+        }
+        Violation::NotOfSet(_) | Violation::Misspelled(_) | Violation::StrangeUuid => None,
+        Violation::BeyondFloat { bits: ..=32 } => Some(format!("abs({x}) >= {OVER_SINGLE}")),
+        Violation::BeyondFloat { .. } => Some(format!("abs({x}) >= {OVER_DOUBLE}")),
         Violation::NotFinite | Violation::Infinite | Violation::NegativeZero | Violation::OtherClass(_) => None,
         Violation::NoDate | Violation::OutsideTime { .. } | Violation::FinerThan { .. } => None,
         Violation::OutsideSet(_) | Violation::EndsWithBlank | Violation::NoneOf(_) => None,
@@ -169,6 +181,9 @@ mod tests {
         assert_eq!(of(Violation::Outside { low: 0, high: 255 }), "x < 0 OR x > 255");
         assert_eq!(of(Violation::WholeDigits(3)), "x >= 1000 OR x <= -1000");
         assert_eq!(of(Violation::LongerThan(5)), "char_length(x) > 5");
+        let rounded = of(Violation::Rounded { low: -128, high: 127 });
+        assert_eq!(rounded, "x <= -128.5 AND x < -128 OR x >= 127.5");
+        assert_eq!(of(Violation::Rounded { low: 0, high: 255 }), "x <= -0.5 AND x < 0 OR x >= 255.5");
         assert_eq!(standard("x", &Violation::NotFinite), None, "only who has NaN can be asked for it");
     }
 }

@@ -13,9 +13,15 @@ use super::seal::Sealing;
 use super::sql::{Sql, dirty_table};
 use super::{Decided, SealRequest, Side, gate};
 
+/// For writers that passed an expired fence and have not ended.
+const LOCK_MS: i64 = 900;
+
 pub async fn decide<E: Engine>(e: &E, codec: &dyn Codec, req: &SealRequest<'_>, cut: u64) -> Result<Decided> {
     let mut s = Sealing::new(e, codec, req);
     let mut tx = e.begin(Mode::Control).await?;
+    for row in [gate::FENCE, gate::OWNER] {
+        e.take_gate(&mut tx, req.layout, Side::Source, row, LOCK_MS).await?;
+    }
     let before = gate::look_in(e, &mut tx, req.layout, Side::Source).await?;
     let turn = before.turn + 1;
     gate::set_owner(e, &mut tx, req.layout, Side::Source, true, turn).await?;

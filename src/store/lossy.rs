@@ -29,8 +29,13 @@ pub fn rounded(value: Value, wire: &Kind) -> Option<Value> {
         (Value::Int(i), Kind::Float { bits }) => Value::Float(float(i as f64, *bits)?),
         (Value::Decimal(d), Kind::Decimal { scale, .. }) => Value::Decimal(decimal(&d, *scale)?),
         (Value::Decimal(d), Kind::Int { .. }) => Value::Int(decimal(&d, Some(0))?.as_str().parse().ok()?),
-        (Value::Decimal(d), Kind::Float { bits: ..=32 }) => Value::Float(f64::from(d.as_str().parse::<f32>().ok()?)),
-        (Value::Decimal(d), Kind::Float { .. }) => Value::Float(d.as_str().parse().ok()?),
+        (Value::Decimal(d), Kind::Float { bits }) => {
+            let near =
+                if *bits <= 32 { f64::from(d.as_str().parse::<f32>().ok()?) } else { d.as_str().parse().ok()? };
+            // One that would only be infinite there is none.
+            let is_finite = d.as_str().ends_with(|c: char| c.is_ascii_digit());
+            (near.is_finite() || !is_finite).then_some(Value::Float(near))?
+        }
         (Value::Timestamp(us), Kind::TimestampTz) => Value::TimestampTz(us),
         (Value::TimestampTz(us), Kind::Timestamp) => Value::Timestamp(us),
         (Value::Timestamp(i64::MIN), Kind::Date) => Value::Date(i32::MIN),
@@ -106,6 +111,10 @@ mod tests {
         assert_eq!(rounded(Value::Float(-2.5), &Kind::Int { bits: 64 }), Some(Value::Int(-3)));
         assert_eq!(rounded(Value::Float(f64::NAN), &Kind::Int { bits: 64 }), None);
         assert_eq!(rounded(d("2.5"), &Kind::Int { bits: 64 }), Some(Value::Int(3)));
+        for (bits, beyond) in [(32, "1e39"), (64, "1e309"), (32, "-3.5e38")] {
+            assert_eq!(rounded(d(beyond), &float(bits)), None, "{beyond}");
+        }
+        assert_eq!(rounded(d("Infinity"), &float(32)), Some(Value::Float(f64::INFINITY)));
         assert_eq!(rounded(d("0.1"), &float(64)), Some(Value::Float(0.1)));
         assert_eq!(rounded(Value::Timestamp(-1), &Kind::Date), Some(Value::Date(-1)));
         assert_eq!(rounded(Value::TimestampTz(5), &Kind::Timestamp), Some(Value::Timestamp(5)));

@@ -50,6 +50,28 @@ pub enum Role {
     TargetRun,
     SourceInstall,
     TargetInstall,
+    /// The same for a login that does the daily work too, and so gives no rights to another.
+    SourceInstallAlone,
+    TargetInstallAlone,
+}
+
+impl Role {
+    pub fn alone(self) -> Self {
+        match self {
+            Self::SourceInstall => Self::SourceInstallAlone,
+            Self::TargetInstall => Self::TargetInstallAlone,
+            other => other,
+        }
+    }
+
+    /// As if there were another login.
+    pub fn part(self) -> Self {
+        match self {
+            Self::SourceInstallAlone => Self::SourceInstall,
+            Self::TargetInstallAlone => Self::TargetInstall,
+            other => other,
+        }
+    }
 }
 
 /// What the catalogue's statistics say; an estimate.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::support::product::{Place, Product};
-use super::support::{Nats, NatsVersion, PgOptions, Postgres, exec};
+use super::support::{MariaDb, Nats, NatsVersion, PgOptions, Postgres, exec, mysql_exec, mysql_query_text};
 use super::{file, findings, safe_database};
 
 const POSTGRES: &str = "
@@ -104,6 +104,61 @@ async fn the_servers_log_shows_no_write() {
     let before = (source.catalogue().await, target.catalogue().await);
     product.run(&["plan"]).await.expect(0);
     assert_eq!((source.catalogue().await, target.catalogue().await), before, "the temporary table is gone");
+}
+
+const MARIA: &str = "
+    CREATE TABLE customers (id bigint AUTO_INCREMENT PRIMARY KEY, email varchar(80) NOT NULL UNIQUE, born date,
+        mood enum('a', 'b'));
+    CREATE TABLE orders (id bigint AUTO_INCREMENT PRIMARY KEY, customer bigint NOT NULL,
+        total decimal(10,2) NOT NULL, FOREIGN KEY (customer) REFERENCES customers (id));";
+
+/// Every statement that logins of the product sent, by the general log: prepared ones stand there as they are executed.
+async fn general_log(server: &MariaDb, logins: &[&str]) -> Vec<String> {
+    let ours: Vec<String> = logins.iter().map(|login| format!("user_host LIKE '{login}[%'")).collect();
+    let sql = format!(
+        "SELECT command_type, CONVERT(argument USING utf8mb4) FROM mysql.general_log
+         WHERE command_type IN ('Query', 'Execute') AND ({})",
+        ours.join(" OR ")
+    );
+    let rows = mysql_query_text(&server.superuser_url("mysql"), &sql).await;
+    rows.into_iter().filter_map(|row| Some(row.get(1)?.as_ref()?.trim().to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_general_log_shows_no_write() {
+    let server = MariaDb::start(&["--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=fsync"]);
+    let (from, to) = (server.database("from").await, server.database("to").await);
+    to.grant_target_rights().await;
+    let (source, target) = (Place::MariaDb(from.clone()), Place::MariaDb(to.clone()));
+    let rows = "INSERT INTO customers (email, born) VALUES ('row-canary', '2000-01-01'); INSERT INTO orders VALUES (1, 1, 9.5)";
+    source.exec(&format!("{MARIA} {rows}")).await;
+    target.exec(MARIA).await;
+    // With a filter and an expression, too, which the server itself is asked about.
+    let tables = "tables:\n  - from: customers\n    columns: { id: id, email: { sql: \"lower(email)\" }, born: born, mood: mood }\n    \
+                  where: \"born IS NOT NULL\"\n  - from: orders\n";
+    let product = Product::new("unwritten", &source, &target, None, tables);
+    let before = (source.catalogue().await, target.catalogue().await);
+    let log = "SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON";
+    mysql_exec(&server.superuser_url("mysql"), log).await;
+    let ran = product.run(&["plan"]).await.expect(0);
+    super::assert_quiet(&ran);
+    product.run(&["grants"]).await.expect(0);
+    let logins = [&from.run, &from.owner, &to.run, &to.owner];
+    let sent = general_log(&server, &logins.map(String::as_str)).await;
+    assert!(sent.len() > 50, "the log is not read: {sent:?}");
+    let reads = ["SELECT", "WITH", "SHOW", "SET ", "START TRANSACTION", "COMMIT", "ROLLBACK", "XA RECOVER"];
+    for statement in &sent {
+        assert!(reads.iter().any(|word| statement.starts_with(word)), "a write: {statement}");
+        let global = statement.starts_with("SET ") && statement.contains("GLOBAL");
+        assert!(!global, "a write: {statement}");
+    }
+    assert_eq!((source.catalogue().await, target.catalogue().await), before);
+    // The log would show one: a run that installs is full of them.
+    product.run(&["apply"]).await.expect(0);
+    let sent = general_log(&server, &logins.map(String::as_str)).await;
+    for word in ["CREATE TRIGGER", "CREATE TABLE", "INSERT INTO", "GRANT"] {
+        assert!(sent.iter().any(|statement| statement.contains(word)), "no {word} in the log of an apply");
+    }
 }
 
 fn bytes(path: &Path) -> Vec<u8> {

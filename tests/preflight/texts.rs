@@ -6,9 +6,9 @@ use super::support::product::{Place, Product};
 use super::{Fault, assert_each_is_found, fault, file, findings, safe_database, seed};
 
 /// Faults, and how many rows or groups each has.
-type Counted = [(Fault, u64)];
+pub type Counted = [(Fault, u64)];
 
-async fn assert_counts(source: &Place, target: &Place, faults: &Counted, besides: &[&str]) {
+pub async fn assert_counts(source: &Place, target: &Place, faults: &Counted, besides: &[&str]) {
     let all: Vec<Fault> = faults.iter().map(|(f, _)| fault(f.table, f.source, f.target, f.plan, f.ids)).collect();
     let tables = seed(&all, source, target).await;
     let product = Product::new("texts", source, target, None, &tables);

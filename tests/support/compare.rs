@@ -57,10 +57,15 @@ impl FromIterator<TextRow> for Rows {
 
 /// What a SELECT yields; for SQLite its columns must be text already.
 pub async fn rows(store: &StoreRef, sql: &str) -> Rows {
+    text_rows(store, sql).await.into_iter().collect()
+}
+
+/// The same of one SELECT or several, in the order in which they come.
+pub async fn text_rows(store: &StoreRef, sql: &str) -> Vec<TextRow> {
     match store {
-        StoreRef::Postgres(url) => query_text(url, sql).await.into_iter().collect(),
-        StoreRef::MariaDb(url) => super::mysql_query_text(url, sql).await.into_iter().collect(),
-        StoreRef::Sqlite(path) => sqlite_query_text(path, sql).await.into_iter().collect(),
+        StoreRef::Postgres(url) => query_text(url, sql).await,
+        StoreRef::MariaDb(url) => super::mysql_query_text(url, sql).await,
+        StoreRef::Sqlite(path) => sqlite_query_text(path, sql).await,
     }
 }
 

@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub const START_LIMIT: Duration = Duration::from_secs(60);
@@ -95,9 +96,30 @@ impl User {
     }
 }
 
-/// A fresh directory that only the server's user (and root) can read; it goes when it is dropped.
+/// Where there is so much room, a test binary's servers may keep their data in memory.
+const MEMORY: &str = "/dev/shm";
+const MEMORY_KIB: u64 = 4 << 20;
+static IN_MEMORY: AtomicBool = AtomicBool::new(false);
+
+/// From now on: no server waits for a disk. For tests that make very many tables, and that prove nothing about crashes.
+pub fn keep_in_memory() {
+    let out = Command::new("df").args(["--output=avail", "-k", MEMORY]).output();
+    let avail = out.ok().and_then(|o| String::from_utf8_lossy(&o.stdout).lines().last()?.trim().parse::<u64>().ok());
+    IN_MEMORY.store(avail.is_some_and(|kib| kib > MEMORY_KIB), Ordering::Relaxed);
+}
+
+/// A fresh directory; it goes when it is dropped.
+pub fn scratch(name: &str) -> tempfile::TempDir {
+    let mut builder = tempfile::Builder::new();
+    let prefix = format!("migrate-{name}-");
+    builder.prefix(&prefix);
+    let made = if IN_MEMORY.load(Ordering::Relaxed) { builder.tempdir_in(MEMORY) } else { builder.tempdir() };
+    made.expect("a temporary directory")
+}
+
+/// The same, which only the server's user (and root) can read.
 pub fn temporary_dir(name: &str, user: User) -> tempfile::TempDir {
-    let dir = tempfile::Builder::new().prefix(&format!("migrate-{name}-")).tempdir().expect("a temporary directory");
+    let dir = scratch(name);
     user.owns(dir.path());
     dir
 }

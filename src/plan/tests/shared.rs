@@ -51,7 +51,7 @@ fn what_both_bring_is_counted() {
     );
     let yaml = both("crm", "erp");
     let resolved = resolved(&yaml, &facts);
-    let (suspects, _) = suspects(&plan(&yaml), &facts, &resolved, None);
+    let (suspects, _) = suspects(&plan(&yaml), &facts, &resolved, &Default::default());
     let twice: Vec<_> = suspects.iter().filter(|s| matches!(s.violation, Violation::Twice { .. })).collect();
     assert_eq!(twice.len(), 1, "{suspects:?}");
     assert_eq!((twice[0].table.0, twice[0].columns.clone()), (2, vec![1]));

@@ -171,6 +171,14 @@ async fn assign<E: Engine>(
     Ok(())
 }
 
+/// As RFC 9562 marks a random one: MariaDB's type takes no bits that say a version beyond 7 of a variant before it.
+fn random_uuid(hash: u128) -> [u8; 16] {
+    let mut bytes = hash.to_be_bytes();
+    bytes[6] = 0x40 | bytes[6] & 0x0f;
+    bytes[8] = 0x80 | bytes[8] & 0x3f;
+    bytes
+}
+
 /// A value of this kind that most likely no row has; `None` where there is none to be had.
 fn nobodys(kind: &Kind, hash: u128) -> Option<Value> {
     let number = (hash >> 64) as u64;
@@ -188,7 +196,7 @@ fn nobodys(kind: &Kind, hash: u128) -> Option<Value> {
             (room >= 6).then(|| Value::Text(text[..room].to_owned()))?
         }
         Kind::Bytes => Value::Bytes(hash.to_be_bytes().to_vec()),
-        Kind::Uuid => Value::Uuid(hash.to_be_bytes()),
+        Kind::Uuid => Value::Uuid(random_uuid(hash)),
         Kind::Date => Value::Date(-(below(700_000) as i32)),
         Kind::Timestamp => Value::Timestamp(-below(60_000_000_000) * 1_000_000),
         // MySQL's begin in 1970.

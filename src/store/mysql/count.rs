@@ -33,6 +33,16 @@ pub fn violates(x: &str, violation: &Violation) -> Option<String> {
             let list: Vec<String> = texts.iter().map(|t| bytes(&literal(t))).collect();
             Some(format!("{} NOT IN ({})", bytes(x), list.join(", ")))
         }
+        Violation::NotOfSet(names) => {
+            let listed = format!("CONCAT(',', {x}, ',')");
+            let one = |name: &String| {
+                let (inside, own) = (bytes(&literal(&format!(",{name},"))), bytes(&literal(&format!(",{name}"))));
+                format!("IF(instr({}, {inside}) > 0, {own}, '')", bytes(&listed))
+            };
+            let own: Vec<String> = names.iter().map(one).collect();
+            let whole = bytes(&format!("CONCAT(',', {x})"));
+            Some(format!("octet_length({x}) > 0 AND {whole} <> CAST(CONCAT({}) AS BINARY)", own.join(", ")))
+        }
         Violation::FinerThan { digits } => {
             let step = 10_u32.pow(6 - u32::from(*digits).min(6));
             Some(format!("microsecond({x}) % {step} <> 0"))

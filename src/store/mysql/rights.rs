@@ -102,9 +102,10 @@ async fn statements(
     let who = fetch(conn, "SELECT CURRENT_USER()", &[]).await?;
     let me = account(&who.first().map(|r| text(&r[0])).unwrap_or_default());
     let mut found = Vec::new();
+    let (to_others, role) = (role == role.part(), role.part());
     match role {
         Role::SourceInstall => {
-            found.extend(on_database(e, held, INSTALL, true, &me));
+            found.extend(on_database(e, held, INSTALL, to_others, &me));
             found.extend(on_database(e, held, ROUTINES, false, &me));
             if is_mariadb(conn).await? && !held.has_global("PROCESS") {
                 found.push(format!("GRANT PROCESS ON *.* TO {me}"));
@@ -112,10 +113,14 @@ async fn statements(
             found.extend(triggers_are_distrusted(conn, held).await?);
         }
         Role::TargetInstall => {
-            found.extend(on_database(e, held, INSTALL, true, &me));
+            found.extend(on_database(e, held, INSTALL, to_others, &me));
+            // A right on a table that is yet to be made can only be had on all of them.
+            if some_is_missing(conn, layout).await? {
+                found.extend(on_database(e, held, &["TRIGGER"], false, &me));
+            }
             found.extend(triggers_are_distrusted(conn, held).await?);
         }
-        Role::SourceRun | Role::TargetRun => {}
+        _ => {}
     }
     for map in &layout.tables {
         let right = on_table(e, conn, role, map, held, &me).await?;
@@ -144,9 +149,9 @@ async fn on_table(
 ) -> Result<Option<String>> {
     let (named, wanted): (&TableName, &[&str]) = match role {
         Role::SourceRun => (&map.source, RUN_SOURCE),
-        Role::SourceInstall => (&map.source, &["SELECT", "TRIGGER"]),
+        Role::SourceInstall | Role::SourceInstallAlone => (&map.source, &["SELECT", "TRIGGER"]),
         Role::TargetRun => (&map.target, RUN_TARGET),
-        Role::TargetInstall => (&map.target, &["SELECT", "TRIGGER"]),
+        Role::TargetInstall | Role::TargetInstallAlone => (&map.target, &["SELECT", "TRIGGER"]),
     };
     // What is yet to be made is granted when it is.
     if matches!(role, Role::TargetRun | Role::TargetInstall) && !catalog::exists(conn, named).await? {
@@ -159,6 +164,15 @@ async fn on_table(
     let lacks: Vec<&str> = wanted.iter().filter(|r| !held.on_table(schema, &named.name, r)).copied().collect();
     let on = TableName { schema: Some(schema.to_owned()), name: named.name.clone() };
     Ok((!lacks.is_empty()).then(|| format!("GRANT {} ON {} TO {me}", lacks.join(", "), table(&on))))
+}
+
+async fn some_is_missing(conn: &mut MySqlConnection, layout: &Layout) -> Result<bool> {
+    for map in &layout.tables {
+        if !catalog::exists(conn, &map.target).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn triggers_are_distrusted(conn: &mut MySqlConnection, held: &Held) -> Result<Option<String>> {

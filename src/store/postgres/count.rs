@@ -3,7 +3,7 @@
 use super::name::literal;
 use crate::finding::{Alike, Case, Violation};
 use crate::schema::CharSet;
-use crate::store::count::{ALPHABET, standard};
+use crate::store::count::{ALPHABET, OVER_DOUBLE, OVER_SINGLE, standard};
 
 /// A condition that holds for values that would be refused.
 pub fn violates(expression: &str, violation: &Violation) -> Option<String> {
@@ -19,6 +19,22 @@ pub fn violates(expression: &str, violation: &Violation) -> Option<String> {
             let list: Vec<String> = texts.iter().map(|t| literal(t)).collect();
             Some(format!("({expression})::text COLLATE \"C\" NOT IN ({})", list.join(", ")))
         }
+        Violation::NotOfSet(names) => {
+            let one = |name: &String| {
+                let (inside, own) = (literal(&format!(",{name},")), literal(&format!(",{name}")));
+                format!("CASE WHEN strpos(',' || ({expression})::text || ',', {inside}) > 0 THEN {own} ELSE '' END")
+            };
+            let own: Vec<String> = names.iter().map(one).collect();
+            let whole = format!("(',' || ({expression})::text) COLLATE \"C\"");
+            Some(format!("({expression})::text <> '' AND {whole} <> {}", own.join(" || ")))
+        }
+        // NaN is larger than all numbers, and a float stays one: as a numeric it has 15 digits.
+        Violation::BeyondFloat { bits } => {
+            let most = if *bits <= 32 { OVER_SINGLE } else { OVER_DOUBLE };
+            let finite = format!("({expression})::text NOT IN ('NaN', 'Infinity', '-Infinity')");
+            Some(format!("CASE WHEN {finite} THEN abs({expression}) >= {most} END"))
+        }
+        Violation::StrangeUuid => Some(format!("({expression})::text ~ '^.{{14}}[89a-f].{{4}}[0-7]'")),
         Violation::Nul => None,
         // A plain timestamp or date takes no notice of the zone. Infinities are beyond every bound.
         Violation::OutsideTime { low, high } => {

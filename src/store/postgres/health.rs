@@ -7,7 +7,7 @@ use super::query::fetch;
 use super::{flag, int, text};
 use crate::check;
 use crate::error::Result;
-use crate::finding::{Finding, Health, Rule};
+use crate::finding::{Finding, Health, Labels, Rule};
 use crate::mapping::Layout;
 use crate::schema::TableName;
 use crate::store::Side;
@@ -60,6 +60,14 @@ const RULES: &str = "SELECT n.schema, n.name, k.conname::text,
     JOIN pg_type d ON d.oid = a.atttypid AND d.typtype = 'd'
     JOIN pg_constraint k ON k.contypid = d.oid AND k.contype = 'c'
     ORDER BY 1, 2, 3";
+
+/// Labels of the columns that are of an enum, or of a domain over one.
+const ENUMS: &str =
+    "SELECT n.schema, n.name, a.attname::text, string_agg(e.enumlabel::text, chr(31) ORDER BY e.enumsortorder)
+    FROM named n JOIN pg_attribute a ON a.attrelid = n.oid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_enum e ON e.enumtypid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
 
 pub async fn look(conn: &mut PgConnection, side: Side, layout: &Layout) -> Result<Health> {
     let mut health = Health::default();
@@ -161,6 +169,10 @@ async fn of_tables(conn: &mut PgConnection, side: Side, layout: &Layout, health:
         let columns = text(&row[4]).split('\u{1f}').filter(|c| !c.is_empty()).map(str::to_owned).collect();
         let rule = Rule { table: name(&row), name: text(&row[2]), text: text(&row[3]), columns: Some(columns) };
         health.rules.push(rule);
+    }
+    for row in fetch(conn, &format!("{NAMED} {ENUMS}"), &args).await? {
+        let names = text(&row[3]).split('\u{1f}').map(str::to_owned).collect();
+        health.enums.push(Labels { table: name(&row), column: text(&row[2]), names });
     }
     Ok(())
 }

@@ -45,6 +45,7 @@ async fn statements(
     layout: &Layout,
     wanted: fn(bool) -> bool,
 ) -> Result<Vec<String>> {
+    let role = role.part();
     let database = fetch(conn, DATABASE, &[]).await?;
     let Some(database) = database.first() else { return Ok(Vec::new()) };
     let (name, me) = (quote(&text(&database[0])), quote(&text(&database[1])));
@@ -94,7 +95,7 @@ fn of_table(role: Role, row: &Row) -> Vec<Right> {
     let wanted: &[(usize, &str)] = match role {
         Role::SourceRun => &[(0, "SELECT")],
         Role::TargetRun => &[(0, "SELECT"), (1, "INSERT"), (2, "UPDATE"), (3, "DELETE")],
-        Role::SourceInstall | Role::TargetInstall => &[],
+        _ => &[],
     };
     wanted.iter().map(|(i, what)| Right { what: (*what).to_owned(), has: flag(&row[*i]) }).collect()
 }
