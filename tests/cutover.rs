@@ -88,6 +88,82 @@ async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<N
     assert_eq!(target.catalogue().await, before_target, "the target is as it was");
 }
 
+/// Before the decision a kill gives the writes back by itself; after it nobody writes until somebody delivers.
+const KILLED: [(&str, bool); 9] = [
+    ("cutover.captured", false),
+    ("cutover.begun", false),
+    ("cutover.fenced", false),
+    ("cutover.drained", false),
+    ("cutover.numbered", false),
+    ("cutover.committed", true),
+    ("cutover.told", true),
+    ("cutover.unfenced", true),
+    ("cutover.routed", true),
+];
+
+/// Killed at each step, there and back: the same command again goes through, and nothing is lost or owned twice.
+async fn killed_at_each_step(name: &str, source: Place, target: Place) {
+    let seed = rand::random();
+    println!("seed {seed}");
+    bank::open(&source, true).await;
+    bank::open(&target, false).await;
+    let body = bank::TABLES.replace("max_write_pause: 30s", "max_write_pause: 6s") + "lease: { ttl: 2s }\n";
+    let mut product = Product::new(name, &source, &target, None, &body);
+    let clients = Clients::start(&source, &target, 3, seed);
+    product.run(&["apply"]).await.expect(0);
+    product.run(&["rehearse"]).await.expect(0);
+    for (step, is_decided) in KILLED {
+        for verb in ["cutover", "rollback"] {
+            if step == "cutover.captured" && verb == "rollback" {
+                continue;
+            }
+            product.set("MIGRATE_FAILPOINT", step);
+            let killed = product.run(&[verb]).await;
+            assert_eq!(killed.code, -1, "{verb} at {step}: {}{}", killed.stdout, killed.stderr);
+            product.set("MIGRATE_FAILPOINT", "");
+            let status = product.run(&["status", "--json"]).await.expect(0).json();
+            let new = if verb == "cutover" { "target" } else { "source" };
+            let old = if verb == "cutover" { "source" } else { "target" };
+            if is_decided {
+                assert!(status["owner"] == new || status["owner"] == "nobody", "{verb} at {step}: {status}");
+            } else {
+                assert_eq!(status["owner"], old, "{verb} at {step}: {status}");
+                // Nobody helps: the fence runs out.
+                clients.go_on(3).await;
+            }
+            let again = product.run(&[verb, "--json"]).await;
+            assert_eq!(again.code, 0, "{verb} after {step}: {}{}", again.stdout, again.stderr);
+            assert_eq!(again.json()["owner"], new);
+            clients.go_on(3).await;
+            // A dead process's lease runs for two seconds.
+            tokio::time::sleep(Duration::from_millis(2_200)).await;
+            product.run(&["apply"]).await.expect(0);
+            let status = product.run(&["status", "--json"]).await.expect(0).json();
+            assert_eq!(status["owner"], new, "{verb} after {step}: {status}");
+            assert_eq!(status["told_turn"], status["turn"], "{verb} after {step}: {status}");
+            if verb == "cutover" && step == "cutover.captured" {
+                product.run(&["rollback"]).await.expect(0);
+            }
+        }
+    }
+    let ledger = clients.stop().await;
+    println!("{} transfers", ledger.acknowledged.len());
+    product.run(&["apply"]).await.expect(0);
+    bank::audit(&source, &ledger).await;
+    bank::assert_same(&source, &target).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_is_killed_at_each_step() {
+    let dir = tempfile::tempdir().expect("a directory");
+    killed_at_each_step("k-ss", sqlite(&dir, "s.db"), sqlite(&dir, "t.db")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_and_mariadb_are_killed_at_each_step() {
+    killed_at_each_step("k-pm", postgres("k_pm_s").await, mariadb("k_pm_t").await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_to_postgres_direct() {
     there_and_back("c-pp", postgres("c_pp_s").await, postgres("c_pp_t").await, None).await;

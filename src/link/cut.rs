@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::entry::{Control, Finding, Mark, Position, TableId, TableKeys, Verdict};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Decided, Sealed, Side, Task, TaskKind, Work};
+use crate::task::failpoint;
 use crate::value::Key;
 
 use super::relay::Relay;
@@ -297,6 +298,8 @@ impl Relay {
         match self.ends.store.decide(request, cut).await? {
             Decided::No(why) => Err(Error::new(Kind::Gate, why)),
             Decided::Open { turn, sealed } => {
+                // Decided, and nobody has heard of it.
+                failpoint("cutover.committed");
                 self.handover = None;
                 self.telling = Some(Opened { turn, position: sealed.head.position });
                 self.note_sealed(&sealed, &Work::Nothing);

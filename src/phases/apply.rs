@@ -121,7 +121,10 @@ impl Session {
     /// Who owns the data, after what was left half done is done: a decision is delivered, a fence without one goes.
     pub(super) async fn settle_owner(&self, survey: &Survey) -> Result<Owner> {
         let owner = match self.standing(survey.layout()).await? {
-            Standing::Owned { by, .. } => by,
+            Standing::Owned { by, turn } => {
+                self.finish_opening(survey, by, turn).await?;
+                by
+            }
             Standing::Handing { to, .. } => {
                 self.deliver(survey, to).await?;
                 to

@@ -5,6 +5,8 @@ use crate::entry::Link;
 use crate::error::{Context, Error, Result};
 use crate::store::Side;
 
+use crate::task::failpoint;
+
 use super::session::Session;
 use super::way::Way;
 
@@ -37,6 +39,7 @@ impl Session {
                 .await
                 .context(format!("capture on \"{}\"", map.source))?;
         }
+        failpoint("cutover.captured");
         let fingerprint = way.sender.fingerprint(layout).await?;
         way.sender.put(m, Side::Source, "fingerprint", &fingerprint).await?;
         way.sender.put(m, Side::Source, "installed", "1").await

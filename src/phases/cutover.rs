@@ -11,6 +11,8 @@ use crate::event::Event;
 use crate::link::cut::Opened;
 use crate::store::{Fence, Side};
 
+use crate::task::failpoint;
+
 use super::host::Host;
 use super::owner::{Owner, Standing};
 use super::report::CutReport;
@@ -51,33 +53,40 @@ impl Session {
         self.check_begun(&survey).await?;
         self.check_same_plan(&survey).await?;
         let mut report = self.cut_report(options.to);
-        match self.standing(survey.layout()).await? {
-            Standing::Torn(why) => return Err(self.torn(&why)),
-            Standing::Owned { by, turn } if by == options.to => {
-                (report.done, report.turn) = (false, turn);
+        loop {
+            match self.standing(survey.layout()).await? {
+                Standing::Torn(why) => return Err(self.torn(&why)),
+                Standing::Owned { by, turn } if by == options.to => {
+                    self.finish_opening(&survey, by, turn).await?;
+                    report.turn = turn;
+                    return Ok(report);
+                }
+                Standing::Handing { to, .. } if to != options.to => {
+                    let text = format!("a change of owner to the {} was decided and is not delivered yet", to.name());
+                    return Err(Error::new(Kind::Gate, text).hint(self.command("apply")));
+                }
+                Standing::Handing { .. } if !options.dry_run => {
+                    report.turn = self.deliver(&survey, options.to).await?;
+                    report.done = true;
+                    return Ok(report);
+                }
+                _ => {}
+            }
+            self.check_gates(&survey, options.to).await?;
+            if options.dry_run {
                 return Ok(report);
             }
-            Standing::Handing { to, .. } if to != options.to => {
-                let text = format!("a change of owner to the {} was decided and is not delivered yet", to.name());
-                return Err(Error::new(Kind::Gate, text).hint(self.command("apply")));
-            }
-            Standing::Handing { .. } if !options.dry_run => {
-                report.turn = self.deliver(&survey, options.to).await?;
-                report.done = true;
-                return Ok(report);
-            }
-            _ => {}
-        }
-        self.check_gates(&survey, options.to).await?;
-        if options.dry_run {
-            return Ok(report);
-        }
-        if let Some(holder) = self.held().await? {
+            let Some(holder) = self.held().await? else { break };
             report.run_by = holder;
             let body = serde_json::json!({ "to": options.to.name() }).to_string();
-            let answer = self.ask_host_for("cutover", &body).await?;
-            return CutReport::read(report, &answer);
+            match self.ask_host_for("cutover", &body).await {
+                Ok(answer) => return CutReport::read(report, &answer),
+                // It died before it answered: what is true is read again.
+                Err(e) if e.is_retry() => self.reporter.event(&Event::Warning(e.to_string())),
+                Err(e) => return Err(e),
+            }
         }
+        report.run_by = "this process".into();
         let way = self.way_of(&survey, options.to.other())?;
         let mut host = Host::start(self, &way, false, vec![]);
         let result = self.cut_in(&survey, &mut host, options.to).await;
@@ -154,6 +163,7 @@ impl Session {
         self.source.journal(m, "cutover", "fencing", &format!("attempt {cut}, the {} gives", way.owner.name())).await?;
         let began = Instant::now();
         let limit = Duration::from_millis(self.plan.cutover.max_write_pause_ms);
+        failpoint("cutover.begun");
         let mut steps = Steps { began, at: began, steps_ms: vec![] };
         let decided = self.drain_and_decide(way, host, cut, limit, &mut steps).await;
         let opened = match decided {
@@ -163,9 +173,11 @@ impl Session {
                 None => return Err(self.give_back(way, host, cut, error).await),
             },
         };
+        failpoint("cutover.decided");
         self.source.journal(m, "cutover", "decided", &format!("turn {}", opened.turn)).await?;
         self.wait_until_told(host, opened.turn).await?;
         steps.done("open");
+        failpoint("cutover.told");
         report.pause_ms = began.elapsed().as_millis() as u64;
         report.steps_ms = steps.steps_ms;
         Ok(opened)
@@ -213,12 +225,15 @@ impl Session {
         let began = steps.began;
         self.fence(way, cut, began, limit).await?;
         steps.done("fence");
+        failpoint("cutover.fenced");
         let left = limit.saturating_sub(began.elapsed());
         let late = || Error::new(Kind::Gate, "the rest was not at the taker within \"max_write_pause\"");
         tokio::time::timeout(left, host.hand_over(self, cut)).await.map_err(|_| late())??;
         steps.done("drain");
+        failpoint("cutover.drained");
         self.carry_numbers(way).await?;
         steps.done("numbers");
+        failpoint("cutover.numbered");
         let decided = host.decide(self, cut).await;
         steps.done("decide");
         decided
@@ -266,7 +281,17 @@ impl Session {
 
     /// A decision that was not delivered: whoever comes by delivers it.
     pub(super) async fn deliver(&self, survey: &Survey, to: Owner) -> Result<u64> {
-        let Standing::Handing { turn, .. } = self.standing(survey.layout()).await? else { return Ok(0) };
+        // Whoever decided may be about to deliver it; if he died his lease runs out.
+        let turn = loop {
+            match self.standing(survey.layout()).await? {
+                Standing::Owned { turn, .. } => return Ok(turn),
+                Standing::Torn(why) => return Err(self.torn(&why)),
+                Standing::Handing { turn, .. } if self.held().await?.is_none() => break turn,
+                Standing::Handing { .. } => {}
+            }
+            self.check_stop()?;
+            self.stop.sleep(Duration::from_millis(100)).await;
+        };
         self.reporter.event(&Event::Note(format!("delivering the decided change of owner to the {}", to.name())));
         let way = self.way_of(survey, to.other())?;
         let mut host = Host::start(self, &way, false, vec![]);
@@ -279,11 +304,21 @@ impl Session {
         Ok(turn)
     }
 
+    /// What a process that died behind the opening left undone.
+    pub(super) async fn finish_opening(&self, survey: &Survey, owner: Owner, turn: u64) -> Result<()> {
+        if self.told_turn().await? >= turn || self.held().await?.is_some() {
+            return Ok(());
+        }
+        self.after_open(survey, owner, turn, 0).await
+    }
+
     /// The taker is open: what cost its writers something goes, applications are told, and so is the user's hook.
     async fn after_open(&self, survey: &Survey, to: Owner, turn: u64, position: u64) -> Result<()> {
         let way = self.way_of(survey, to.other())?;
         self.patiently(|| way.receiver_admin.unfence(&way.layout, Side::Target)).await?;
+        failpoint("cutover.unfenced");
         self.publish_route(to, turn, position).await?;
+        failpoint("cutover.routed");
         self.source
             .journal(self.migration(), "cutover", "done", &format!("turn {turn}: the {} owns", to.name()))
             .await?;

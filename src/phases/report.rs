@@ -170,8 +170,9 @@ pub struct StatusReport {
     pub last_verify: Option<String>,
     /// `source`, `target`; `nobody` while a decided change of owner is not delivered; `unknown` where the stores disagree.
     pub owner: String,
-    /// Changes of owner so far.
+    /// Changes of owner so far, and the last of which applications were told.
     pub turn: u64,
+    pub told_turn: u64,
     pub can_roll_back: bool,
     pub roll_back_why: String,
     pub next: String,

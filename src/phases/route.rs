@@ -14,6 +14,13 @@ use super::session::Session;
 pub const ROUTE: &str = "route";
 
 impl Session {
+    /// The last change of owner of which applications were told; 0 where there was none.
+    pub(super) async fn told_turn(&self) -> Result<u64> {
+        let text = self.source.get(self.migration(), Side::Source, ROUTE).await?.unwrap_or_default();
+        let route: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(route["epoch"].as_u64().unwrap_or_default())
+    }
+
     /// `{"version":1,"default":"target","scopes":{},"epoch":1,"position":7}`; `epoch` counts the changes of owner.
     pub(super) async fn publish_route(&self, owner: Owner, turn: u64, position: u64) -> Result<()> {
         let m = self.migration();

@@ -45,6 +45,7 @@ impl Session {
         report.last_verify = self.last_verify().await?.map(|v| describe_verify(&v, source.now_ms));
         report.phase = self.phase(&report).await?;
         self.fill_owner(&mut report, &standing);
+        report.told_turn = self.told_turn().await?;
         for line in self.source.journal_lines(m, JOURNAL_LINES).await? {
             report.journal.push(format!("{}: {} {}", line.phase, line.step, line.detail));
         }
