@@ -112,11 +112,11 @@ impl<E: Engine> Store for SqlStore<E> {
     }
 
     async fn remove(&self, migration: &str) -> Result<Vec<String>> {
-        self.engine.remove(migration, false).await
+        self.engine.remove(migration).await
     }
 
     async fn remove_but_gate(&self, migration: &str) -> Result<Vec<String>> {
-        self.engine.remove(migration, true).await
+        self.engine.remove_parts(migration, true).await
     }
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {

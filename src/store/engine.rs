@@ -298,9 +298,12 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// Cheap: it writes only when that matters. An engine to which looking at all tables costs nothing does that.
     async fn advance_limit(&self, tx: &mut Self::Tx, layout: &Layout, tables: &[TableId], reset: bool) -> Result<()>;
     /// Removes every trigger, function and control table of the migration (the triggers first, table by table).
-    /// Says what was removed. Tables that vanished in the meantime are fine. `keep_gate`: what the gate's triggers need
-    /// stays, and so do they.
-    async fn remove(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>>;
+    /// Says what was removed. Tables that vanished in the meantime are fine.
+    async fn remove(&self, migration: &str) -> Result<Vec<String>> {
+        self.remove_parts(migration, false).await
+    }
+    /// The same. `keep_gate`: the gate's triggers stay, and what they need.
+    async fn remove_parts(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>>;
     /// Drops a table that `create_tables` made.
     async fn drop_table(&self, name: &TableName) -> Result<()>;
     /// Takes away what hinders the backfill (self-referencing foreign keys), having written down how to restore it in

@@ -50,7 +50,7 @@ pub async fn a_new_generation_forgets_what_was_confirmed(on: On) {
         rig.source.run(&format!("INSERT INTO t VALUES ({i}, 'x')")).await;
         wire.drain().await;
     }
-    let work = Work::Begin { generation: Generation(2), mapping: crate::link::MAPPING };
+    let work = Work::Begin { generation: Generation(2), mapping: crate::link::MAPPING, copied: false };
     wire.seal(work).await.unwrap();
     let state = rig.source.store.link_state(rig.m(), Link::Forward, Side::Source).await.unwrap();
     assert_eq!(state.mark.generation, Generation(2));
@@ -64,7 +64,10 @@ pub async fn a_new_generation_forgets_old_verdicts(on: On) {
     let mut wire = Wire::synced(&rig).await;
     let task = wire.task(1, TaskKind::KeySet { buckets: 1 });
     let digest = wire.seal(Work::Compare(vec![task])).await.unwrap();
-    let open = wire.seal(Work::Begin { generation: Generation(2), mapping: crate::link::MAPPING }).await.unwrap();
+    let open = wire
+        .seal(Work::Begin { generation: Generation(2), mapping: crate::link::MAPPING, copied: false })
+        .await
+        .unwrap();
     let both = [wire.entries(&digest), wire.entries(&open)].concat();
     wire.heard = Position(0);
     wire.apply(&both).await.unwrap();

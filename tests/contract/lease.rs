@@ -122,7 +122,7 @@ pub async fn a_loser_changes_nothing_at_the_source(on: On) {
     let (store, layout) = (&rig.source.store, &rig.layout);
     let state = store.link_state(rig.m(), Link::Forward, Side::Source).await.unwrap();
     assert_eq!(wire.seal(Work::Nothing).await.unwrap_err().kind, Kind::Locked);
-    let open = Work::Begin { generation: migrate::entry::Generation(9), mapping: Default::default() };
+    let open = Work::Begin { generation: migrate::entry::Generation(9), mapping: Default::default(), copied: false };
     assert_eq!(wire.seal(open).await.unwrap_err().kind, Kind::Locked);
     wire.returned = vec![(TableId(1), vec![Key(vec![Value::Int(2)])])];
     assert_eq!(wire.seal(Work::Nothing).await.unwrap_err().kind, Kind::Locked);

@@ -77,7 +77,7 @@ impl<'a> Wire<'a> {
     }
 
     pub async fn begin(&mut self, generation: u64) {
-        let work = Work::Begin { generation: Generation(generation), mapping: MAPPING };
+        let work = Work::Begin { generation: Generation(generation), mapping: MAPPING, copied: false };
         let sealed = self.seal(work).await.unwrap();
         self.deliver(&sealed).await;
     }

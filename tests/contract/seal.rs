@@ -302,7 +302,7 @@ pub async fn capture_that_was_touched_stops_sealing(on: On) {
     rig.source.run("INSERT INTO t VALUES (1, 'a')").await;
     let head = wire.head;
     assert_eq!(wire.seal(Work::Nothing).await.unwrap_err().kind, Kind::Changed);
-    let open = Work::Begin { generation: migrate::entry::Generation(2), mapping: crate::link::MAPPING };
+    let open = Work::Begin { generation: migrate::entry::Generation(2), mapping: crate::link::MAPPING, copied: false };
     assert_eq!(wire.seal(open).await.unwrap_err().kind, Kind::Changed, "nor does a new generation hide it");
     let login = rig.source.store.who().await.unwrap();
     rig.source.admin.capture(&rig.layout, TableId(1), &login).await.unwrap();

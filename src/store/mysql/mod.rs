@@ -418,7 +418,7 @@ impl Engine for MySql {
         capture::advance_limit(self, tx, layout, tables, reset).await
     }
 
-    async fn remove(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
+    async fn remove_parts(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
         self.unmake(migration, keep_gate).await
     }
 

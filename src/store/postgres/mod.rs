@@ -372,7 +372,7 @@ impl Engine for Postgres {
         capture::advance_limit(tx, layout, reset).await
     }
 
-    async fn remove(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
+    async fn remove_parts(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
         self.unmake(migration, keep_gate).await
     }
 

@@ -299,7 +299,7 @@ impl Engine for Sqlite {
         install::advance_limit(tx, layout, reset).await
     }
 
-    async fn remove(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
+    async fn remove_parts(&self, migration: &str, keep_gate: bool) -> Result<Vec<String>> {
         install::remove(&self.file, migration, keep_gate).await
     }
 
