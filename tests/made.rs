@@ -39,7 +39,7 @@ const SQLITE: &str = "CREATE TABLE parents (id INTEGER PRIMARY KEY, code VARCHAR
     WITH RECURSIVE n(g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < 500)
         INSERT INTO children(parent, boss, parent_code) SELECT 1 + g % 50, CASE WHEN g > 1 THEN g - 1 END, 'c1' FROM n;";
 
-const BODY: &str = "create_tables: true\ntables:\n  - from: children\n  - from: parents\nbackfill: { chunk_rows: 100 }\nlease: { ttl: 1s }\n";
+const BODY: &str = "guard_target: false\ncreate_tables: true\ntables:\n  - from: children\n  - from: parents\nbackfill: { chunk_rows: 100 }\nlease: { ttl: 1s }\n";
 
 async fn postgres(hint: &str) -> Place {
     let db = Postgres::shared().database(hint).await;

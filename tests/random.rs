@@ -74,7 +74,10 @@ async fn moves(seed: u64, from: Engine, to: Engine) {
     source.exec(&world.ddl()).await;
     source.exec(&world.rows(&mut rng)).await;
     let chunk = rng.random_range(3..60);
-    let body = format!("create_tables: true\nbackfill: {{ chunk_rows: {chunk} }}\ntables:\n{}", world.plan());
+    let body = format!(
+        "guard_target: false\ncreate_tables: true\nbackfill: {{ chunk_rows: {chunk} }}\ntables:\n{}",
+        world.plan()
+    );
     let product = Product::new("random", &source, &target, None, &body);
 
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

@@ -167,7 +167,13 @@ impl Pair {
         let name = |i: &usize| serde_json::Value::from(self.name(*i)).to_string();
         let tables: String = wanted.iter().map(|i| format!("  - from: {}\n", name(i))).collect();
         let migration = format!("types-{}", wanted.first().unwrap_or(&0) / TOGETHER);
-        Product::new(&migration, &self.from, &self.to, None, &format!("create_tables: true\ntables:\n{tables}"))
+        Product::new(
+            &migration,
+            &self.from,
+            &self.to,
+            None,
+            &format!("guard_target: false\ncreate_tables: true\ntables:\n{tables}"),
+        )
     }
 
     /// Takes the types out that `plan` refuses.
@@ -278,7 +284,7 @@ impl Pair {
         if tables.is_empty() {
             return;
         }
-        let body = format!("create_tables: true\ntables:\n{tables}");
+        let body = format!("guard_target: false\ncreate_tables: true\ntables:\n{tables}");
         let product = Product::new("ways-out", &self.from, &self.to, None, &body);
         let ran = product.run(&["apply"]).await.expect(0);
         assert!(ran.stdout.contains("in sync"), "{}", ran.stdout);

@@ -23,7 +23,7 @@ use support::product::{Place, Product, Ran};
 use support::{Nats, NatsVersion, Postgres};
 
 const ROWS: usize = 400;
-const PLAN: &str = "create_tables: true\ntables:\n  - from: kinds\n  - from: pairs\n  - from: words\n  - from: uuids\n\
+const PLAN: &str = "guard_target: false\ncreate_tables: true\ntables:\n  - from: kinds\n  - from: pairs\n  - from: words\n  - from: uuids\n\
                     backfill: { chunk_rows: 64 }\n";
 
 async fn postgres(hint: &str) -> Place {

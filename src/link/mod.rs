@@ -5,8 +5,10 @@
 //! again anywhere: what they need is in the stores.
 
 pub mod applier;
+pub mod command;
 pub mod compare;
 pub mod cut;
+mod heard;
 pub mod relay;
 mod takeover;
 

@@ -10,17 +10,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::entry::{Control, Finding, Generation, Hash, Mark, Position, Report, TableId};
+use crate::entry::{Control, Generation, Hash, Mark, Position, TableId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Stage};
-use crate::log::codec;
-use crate::log::order::{self, Standing};
 use crate::store::{Lease, SealRequest, Sealed, Side, Work};
 use crate::task::Stop;
 use crate::transport::{Sender, Transport};
 use crate::value::Key;
 
-use super::applier::refusal_error;
+use super::command::Command;
 use super::compare::{Pass, PassResult};
 use super::cut::{Handover, Opened, Recent, Settling};
 use super::{Ends, Pulse};
@@ -32,7 +30,7 @@ const IN_FLIGHT_BYTES: u64 = 16 << 20;
 const SEAL_KEYS: u64 = 5_000;
 const SEAL_BYTES: u64 = 4 << 20;
 /// Confirmed entries whose references are kept, so that a short rewind of the target can be replayed.
-const KEEP_CONFIRMED: u64 = 1_000;
+pub(super) const KEEP_CONFIRMED: u64 = 1_000;
 /// How long the target may report, being idle, that it has nothing new while something is on its way.
 const ARRIVAL_PATIENCE: Duration = Duration::from_secs(10);
 /// A target that is busy does not report; an idle one does every second.
@@ -46,25 +44,6 @@ const IDLE: Duration = Duration::from_millis(10);
 pub struct Bounds {
     pub chunk_rows: u64,
     pub chunk_bytes: u64,
-}
-
-/// What others may ask of a running relay.
-pub enum Command {
-    /// Compare everything once; the answer comes when every verdict is in.
-    Verify(oneshot::Sender<PassResult>),
-    /// Mark keys dirty: the next seals send what they are now.
-    Repair(Vec<(TableId, Vec<Key>)>, oneshot::Sender<Result<()>>),
-    /// Compare what changed since everything was compared, so that little is left to compare behind a fence.
-    Settle(oneshot::Sender<Result<()>>),
-    /// The sender is fenced: bring the rest, compare what was not compared, seal the fence. The answer comes when the
-    /// receiver has confirmed all that.
-    HandOver(u64, oneshot::Sender<Result<Mark>>),
-    /// Decide, now.
-    Decide(u64, oneshot::Sender<Result<Opened>>),
-    /// The fence is gone again.
-    Release,
-    /// Send an entry that says nothing; the answer comes when it is confirmed.
-    Ping(oneshot::Sender<()>),
 }
 
 /// What a request says of where the relay is.
@@ -90,10 +69,10 @@ impl Terms {
     }
 }
 
-struct InFlight {
-    mark: Mark,
-    bytes: u64,
-    drained: bool,
+pub(super) struct InFlight {
+    pub mark: Mark,
+    pub bytes: u64,
+    pub drained: bool,
 }
 
 pub struct Relay {
@@ -102,23 +81,23 @@ pub struct Relay {
     pub(super) lease: Lease,
     pub(super) head: Mark,
     pub(super) begin_anew: bool,
-    bounds: Bounds,
-    in_flight: VecDeque<InFlight>,
-    unsent: VecDeque<(Position, Bytes)>,
-    returned: Vec<(TableId, Vec<Key>)>,
-    heard: Position,
+    pub(super) bounds: Bounds,
+    pub(super) in_flight: VecDeque<InFlight>,
+    pub(super) unsent: VecDeque<(Position, Bytes)>,
+    pub(super) returned: Vec<(TableId, Vec<Key>)>,
+    pub(super) heard: Position,
     /// The last chunk that this relay sealed.
-    last_chunk: Position,
+    pub(super) last_chunk: Position,
     /// The last seal left nothing dirty.
-    caught_up: bool,
+    pub(super) caught_up: bool,
     /// When a report last brought something new, or nothing was on its way.
-    moved: Instant,
+    pub(super) moved: Instant,
     /// When a report last arrived.
-    reported: Instant,
+    pub(super) reported: Instant,
     /// Tables whose backfill is not read to its end, in plan order, and rows so far.
-    todo: VecDeque<TableId>,
+    pub(super) todo: VecDeque<TableId>,
     totals: Vec<(TableId, u64)>,
-    pass: Option<(Pass, oneshot::Sender<PassResult>)>,
+    pub(super) pass: Option<(Pass, oneshot::Sender<PassResult>)>,
     pub(super) recent: Recent,
     pub(super) settling: Option<Settling>,
     pub(super) handover: Option<Handover>,
@@ -126,8 +105,8 @@ pub struct Relay {
     pub(super) to_tell: Option<Control>,
     pub(super) telling: Option<Opened>,
     pub(super) pinged: Option<(Option<Position>, oneshot::Sender<()>)>,
-    pulse: watch::Sender<Pulse>,
-    state: Pulse,
+    pub(super) pulse: watch::Sender<Pulse>,
+    pub(super) state: Pulse,
     renewed: Instant,
     sealed_at: Instant,
 }
@@ -237,49 +216,6 @@ impl Relay {
         // What was sealed is sent before we go; whoever comes next finds the rest in the stores.
         self.send_unsent().await?;
         self.sender.settle().await
-    }
-
-    async fn obey(&mut self, command: Command) -> Result<()> {
-        match command {
-            Command::Verify(reply) => {
-                self.recent.pass_begins();
-                self.pass = Some((Pass::new(&self.ends.layout, self.bounds.chunk_rows), reply));
-            }
-            Command::Settle(reply) => self.settling = Some(Settling::new(reply)),
-            Command::HandOver(cut, reply) => {
-                self.caught_up = false;
-                self.handover = Some(Handover::new(cut, reply));
-            }
-            Command::Decide(cut, reply) => {
-                let decided = self.decide(cut).await;
-                let retry = decided.as_ref().err().filter(|e| e.is_retry()).map(|e| Error::retry(e.message()));
-                let _ = reply.send(decided);
-                // The outcome of a commit may be unknown: what is true is read again.
-                return retry.map_or(Ok(()), Err);
-            }
-            Command::Ping(reply) => {
-                self.to_tell = Some(Control::Abort { cut: 0 });
-                self.pinged = Some((None, reply));
-            }
-            Command::Release => {
-                if let Some(handover) = self.handover.take() {
-                    self.to_tell = Some(Control::Abort { cut: handover.cut });
-                }
-            }
-            Command::Repair(keys, reply) => {
-                let mut result = Ok(());
-                for (table, keys) in keys {
-                    result = self.ends.store.mark_dirty(&self.ends.layout, table, &keys).await;
-                    if result.is_err() {
-                        break;
-                    }
-                }
-                self.state.in_sync = false;
-                self.publish();
-                let _ = reply.send(result);
-            }
-        }
-        Ok(())
     }
 
     /// One round: hear the target, send what waits, seal what is there.
@@ -441,107 +377,6 @@ impl Relay {
         Ok(())
     }
 
-    async fn hear(&mut self, wait: Duration) -> Result<()> {
-        match self.sender.report(wait).await? {
-            Some(bytes) => self.take_report(codec::read_report(&bytes)?).await,
-            None => Ok(()),
-        }
-    }
-
-    pub(super) async fn take_report(&mut self, report: Report) -> Result<()> {
-        self.reported = Instant::now();
-        if let Some(refusal) = report.refusal.as_ref().filter(|_| report.epoch == self.lease.epoch) {
-            return Err(refusal_error(&self.ends.layout, refusal));
-        }
-        if report.epoch > self.lease.epoch {
-            self.ends.store.renew_lease(&self.ends.layout.migration, &self.lease).await?;
-            return Err(Error::retry("the target has heard of a later relay"));
-        }
-        if report.broken && report.epoch == self.lease.epoch {
-            return Err(Error::retry("the target misses a part of the log"));
-        }
-        let reported = Standing { mark: report.mark, epoch: report.epoch };
-        let confirmed = order::confirmed(self.lease.epoch, self.head.generation, &reported);
-        self.sender.confirmed(report.epoch, confirmed.unwrap_or_default()).await?;
-        if confirmed.is_none() {
-            return Ok(());
-        }
-        self.state.lag_ms = report.lag_ms;
-        self.take_verdicts(&report);
-        self.take_confirmation(&report.mark).await
-    }
-
-    fn take_verdicts(&mut self, report: &Report) {
-        for verdict in report.verdicts.iter().filter(|v| v.position > self.heard) {
-            match &verdict.finding {
-                Finding::Returned(keys) => self.returned.push((verdict.table, keys.clone())),
-                _ => {
-                    if let Some((pass, _)) = &mut self.pass {
-                        pass.heard(verdict);
-                    }
-                    if let Some(handover) = &mut self.handover {
-                        handover.heard(verdict);
-                    }
-                    if let Some(settling) = &mut self.settling {
-                        settling.heard(verdict, &mut self.recent);
-                    }
-                }
-            }
-        }
-        self.heard = self.heard.max(report.mark.position);
-        if let Some((pass, _)) = &self.pass {
-            pass.tell(&self.ends);
-            if pass.is_done()
-                && let Some((pass, reply)) = self.pass.take()
-            {
-                let result = pass.result();
-                self.recent.pass_ends(result.mismatches == 0 && result.differences.is_empty());
-                let _ = reply.send(result);
-            }
-        }
-    }
-
-    async fn take_confirmation(&mut self, mark: &Mark) -> Result<()> {
-        let mut confirmed = None;
-        while self.in_flight.front().is_some_and(|e| e.mark.position <= mark.position) {
-            let Some(entry) = self.in_flight.pop_front() else { break };
-            if entry.mark.position == mark.position && entry.mark.hash != mark.hash {
-                return Err(Error::retry("the target has another entry at a position of ours"));
-            }
-            confirmed = Some(entry.mark.position);
-            if entry.drained {
-                self.state.drained = entry.mark.position;
-            }
-        }
-        if mark.position < self.state.confirmed {
-            return Err(Error::retry("the target was rewound"));
-        }
-        if mark.position > self.state.confirmed {
-            self.moved = Instant::now();
-        }
-        let was = self.state.backfilled;
-        self.state.confirmed = mark.position;
-        if let Some(handover) = &mut self.handover {
-            handover.confirmed(mark.position);
-        }
-        let arrived = |(at, _): &mut (Option<Position>, _)| at.is_some_and(|at| at <= mark.position);
-        if let Some((_, reply)) = self.pinged.take_if(arrived) {
-            let _ = reply.send(());
-        }
-        if let Some(opened) = self.telling.take_if(|o| o.position <= mark.position) {
-            self.state.told_turn = opened.turn;
-        }
-        // Live changes behind the last chunk need no waiting for: they come for ever.
-        self.state.backfilled |= self.todo.is_empty() && self.last_chunk <= mark.position;
-        if let Some(position) = confirmed {
-            self.ends.store.confirm(&self.ends.layout, &self.lease, position, KEEP_CONFIRMED).await?;
-            self.publish();
-        } else if self.state.backfilled != was {
-            self.publish();
-        }
-        Ok(())
-    }
-
     pub(super) async fn renew(&mut self) -> Result<()> {
         if self.renewed.elapsed() >= Duration::from_millis(self.lease.ttl_ms.unsigned_abs() / 3) {
             self.ends.store.renew_lease(&self.ends.layout.migration, &self.lease).await?;
@@ -602,7 +437,7 @@ impl Relay {
         }
     }
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         self.state.head = self.head;
         self.state.in_flight = self.in_flight.len() as u64;
         self.state.compared = self.recent.is_known();

@@ -174,7 +174,7 @@ impl Session {
             self.reporter.event(&Event::Phase { name: "verify".into(), detail: String::new() });
             let result = self.verify_in(host).await?;
             let clean = result.mismatches == 0;
-            report.verify = Some(self.present(survey, &result, false).await?);
+            report.verify = Some(self.present(&self.forward(survey), &result, false).await?);
             report.phase = if clean { "in sync" } else { "verify" }.into();
             self.note_verify(report.verify.as_ref()).await?;
             if clean && after_verify {

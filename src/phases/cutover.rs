@@ -114,7 +114,7 @@ impl Session {
         if !host.pulse().compared {
             self.reporter.event(&Event::Phase { name: "verify".into(), detail: "before the cut over".into() });
             let result = host.verify(self).await?;
-            let verified = self.present(survey, &result, false).await?;
+            let verified = self.present(&way, &result, false).await?;
             self.note_verify(Some(&verified)).await?;
             if result.mismatches > 0 {
                 let text = format!("{} digests differ: nothing is cut over", result.mismatches);

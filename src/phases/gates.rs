@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::error::{Error, Kind, Result};
+use crate::mapping::{Layout, TableMap};
 use crate::plan;
 use crate::store::{Role, Side};
 
@@ -27,7 +28,7 @@ impl Session {
     }
 
     pub(super) async fn gate_lines(&self, survey: &Survey, to: Owner) -> Result<Vec<GateLine>> {
-        let mut gates = vec![self.way_back_gate(survey).await?];
+        let mut gates = vec![self.whole_gate(survey), self.way_back_gate(survey).await?];
         // On the way back nobody waits for papers: the store that is left may be on fire.
         if to == Owner::Target {
             gates.push(self.verified_gate().await?);
@@ -37,6 +38,25 @@ impl Session {
             }
         }
         Ok(gates)
+    }
+
+    /// A store's gate refuses writes by table: whoever writes other rows of one would be refused too.
+    fn whole_gate(&self, survey: &Survey) -> GateLine {
+        let name = "whole tables";
+        let layout = survey.layout();
+        let filtered = layout.tables.iter().find(|map| map.filter.is_some()).map(|map| (&map.source, "a filter"));
+        let shared = shared_target(layout).map(|map| (&map.target, "constants or \"owns\""));
+        match filtered.or(shared) {
+            None => GateLine::open(name, "every table is this migration's alone"),
+            Some(_) if self.plan.cutover.whole_tables => {
+                GateLine::open(name, "the plan accepts that other rows of its tables are refused too")
+            }
+            Some((table, why)) => GateLine::closed(
+                name,
+                format!("\"{table}\" has {why}: writes of its other rows would be refused too"),
+                "cutover: { whole_tables: true } in the plan, if nobody writes those",
+            ),
+        }
     }
 
     async fn way_back_gate(&self, survey: &Survey) -> Result<GateLine> {
@@ -110,6 +130,11 @@ impl Session {
         self.source.journal(m, "approve", team, &plan).await?;
         Ok(ApproveReport { migration: m.to_owned(), team: team.to_owned(), plan })
     }
+}
+
+/// A pair whose target table may hold rows of others.
+pub(super) fn shared_target(layout: &Layout) -> Option<&TableMap> {
+    layout.tables.iter().find(|map| !map.constants.is_empty() || map.owned.is_some())
 }
 
 fn approval_key(team: &str) -> String {

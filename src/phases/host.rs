@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::entry::{Mark, TableId};
 use crate::error::{Error, Result};
+use crate::link::command::Command;
 use crate::link::compare::PassResult;
 use crate::link::cut::Opened;
-use crate::link::relay::{Bounds, Command, Start};
+use crate::link::relay::{Bounds, Start};
 use crate::link::{Ends, Pulse, applier, relay};
 use crate::task::{Stop, Task, spawn};
 use crate::value::Key;

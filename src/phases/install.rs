@@ -68,9 +68,14 @@ impl Session {
     /// The source's gate is open, and the target's closed: nobody but our applier writes there before it owns the rows.
     async fn make_gates(&self, survey: &Survey, source_login: &str, target_login: &str) -> Result<()> {
         let layout = survey.layout();
+        let others = super::gates::shared_target(layout);
+        if let Some(map) = others.filter(|_| self.plan.guard_target) {
+            let text = format!("the target is not guarded: \"{}\" may hold rows of others, who write them", map.target);
+            self.reporter.event(&Event::Note(text));
+        }
         self.patiently(|| self.source_admin.make_gate(layout, Side::Source, source_login, false)).await?;
         self.patiently(|| async {
-            match self.plan.guard_target {
+            match self.plan.guard_target && others.is_none() {
                 true => self.target_admin.make_gate(layout, Side::Target, target_login, true).await,
                 false => self.target_admin.mark_gate(layout, Side::Target, true).await,
             }

@@ -8,13 +8,13 @@ use crate::entry::{Difference, TableId};
 use crate::error::{Error, Kind, Result};
 use crate::link::compare::{PassResult, TableResult, show_key, show_value};
 use crate::log::codec;
-use crate::mapping::{Layout, TableMap};
+use crate::mapping::TableMap;
 use crate::store::Side;
 use crate::value::{Key, Row, is_near};
 
 use super::report::{DifferenceLine, Tolerance, VerifiedTable, VerifyReport};
 use super::session::Session;
-use super::survey::Survey;
+use super::way::Way;
 
 /// Differences that are shown with their columns.
 const SHOWN_MAX: usize = 100;
@@ -108,8 +108,9 @@ pub fn keys_by_table(result: &PassResult) -> Vec<(TableId, Vec<Key>)> {
 impl Session {
     /// Names for numbers. The columns of a changed row are read now, from both stores, to help the reader; they are
     /// no part of the verdict.
-    pub(super) async fn present(&self, survey: &Survey, result: &PassResult, reveal: bool) -> Result<VerifyReport> {
-        let layout = survey.layout();
+    /// `way`: the link that compared. On the way back the giver is the plan's target.
+    pub(super) async fn present(&self, way: &Way, result: &PassResult, reveal: bool) -> Result<VerifyReport> {
+        let layout = way.layout.as_ref();
         let mut report = VerifyReport {
             migration: self.migration().to_owned(),
             digests: result.digests,
@@ -137,7 +138,7 @@ impl Session {
         for (i, (table, key, what)) in result.differences.iter().enumerate() {
             let Some(map) = layout.table(*table) else { continue };
             let columns = if *what == Difference::Changed && i < SHOWN_MAX {
-                self.changed_columns(layout, map, key, reveal).await?
+                self.changed_columns(way, map, key, reveal).await?
             } else {
                 vec![]
             };
@@ -153,10 +154,11 @@ impl Session {
         Ok(report)
     }
 
-    async fn changed_columns(&self, layout: &Layout, map: &TableMap, key: &Key, reveal: bool) -> Result<Vec<String>> {
+    async fn changed_columns(&self, way: &Way, map: &TableMap, key: &Key, reveal: bool) -> Result<Vec<String>> {
+        let layout = way.layout.as_ref();
         let keys = std::slice::from_ref(key);
-        let source = self.source.look_up(layout, map.id, Side::Source, keys).await?.pop().flatten();
-        let target = self.target.look_up(layout, map.id, Side::Target, keys).await?.pop().flatten();
+        let source = way.sender.look_up(layout, map.id, Side::Source, keys).await?.pop().flatten();
+        let target = way.receiver.look_up(layout, map.id, Side::Target, keys).await?.pop().flatten();
         let (Some(source), Some(target)) = (source, target) else { return Ok(vec![]) };
         Ok(differing(map, &source, &target, reveal))
     }

@@ -11,6 +11,7 @@ use crate::mapping::BACK;
 use crate::store::{LinkState, Side};
 
 use super::outcome;
+use super::owner::{Owner, Standing};
 use super::report::VerifyReport;
 use super::session::Session;
 use super::survey::Survey;
@@ -32,7 +33,12 @@ impl Session {
         if repair && held.is_some() && !result.differences.is_empty() {
             self.ask_host("repair", &outcome::write(&result)).await?;
         }
-        let mut report = self.present(&survey, &result, show_values).await?;
+        let owner = match self.standing(survey.layout()).await? {
+            Standing::Owned { by, .. } => by,
+            _ => Owner::Source,
+        };
+        let way = self.way_of(&survey, owner)?;
+        let mut report = self.present(&way, &result, show_values).await?;
         self.note_verify(Some(&report)).await?;
         report.wall_ms = began.elapsed().as_millis() as u64;
         report.run_by = run_by;

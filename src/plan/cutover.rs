@@ -18,6 +18,8 @@ pub struct Cutover {
     pub approvals: Vec<String>,
     /// For one try on one table.
     pub lock_timeout_ms: u64,
+    /// Nobody writes the rows of the plan's tables that are not the plan's: they may be refused too.
+    pub whole_tables: bool,
 }
 
 impl Default for Cutover {
@@ -28,6 +30,7 @@ impl Default for Cutover {
             verified_within_ms: 900_000,
             approvals: vec![],
             lock_timeout_ms: 300,
+            whole_tables: false,
         }
     }
 }
@@ -49,7 +52,7 @@ pub struct Hooks {
 }
 
 pub(super) fn cutover(reader: &mut Reader, node: &Node) -> Option<Cutover> {
-    let keys = ["max_write_pause", "max_lag", "verified_within", "approvals", "lock_timeout"];
+    let keys = ["max_write_pause", "max_lag", "verified_within", "approvals", "lock_timeout", "whole_tables"];
     let fields = reader.fields(node, "cutover", &keys)?;
     let usual = Cutover::default();
     let mut time = |key: &str, range, usual| fields.get(key).map_or(Some(usual), |n| reader.millis(n, key, range));
@@ -57,6 +60,7 @@ pub(super) fn cutover(reader: &mut Reader, node: &Node) -> Option<Cutover> {
     let max_lag_ms = time("max_lag", 1..=600_000, usual.max_lag_ms);
     let verified_within_ms = time("verified_within", 1_000..=30 * DAY_MS, usual.verified_within_ms);
     let lock_timeout_ms = time("lock_timeout", 10..=900, usual.lock_timeout_ms);
+    let whole_tables = fields.get("whole_tables").map_or(Some(false), |n| reader.flag(n, "whole_tables"));
     let approvals = fields.get("approvals").map_or(Some(vec![]), |n| reader.names(n, "approvals"));
     Some(Cutover {
         max_write_pause_ms: max_write_pause_ms?,
@@ -64,6 +68,7 @@ pub(super) fn cutover(reader: &mut Reader, node: &Node) -> Option<Cutover> {
         verified_within_ms: verified_within_ms?,
         approvals: approvals?.into_iter().map(|name| name.value).collect(),
         lock_timeout_ms: lock_timeout_ms?,
+        whole_tables: whole_tables?,
     })
 }
 

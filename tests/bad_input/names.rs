@@ -23,7 +23,7 @@ async fn runs_quietly(mut world: World) {
     let (quoted, column) = (sql(EVIL), sql(&format!("c{EVIL}")));
     let ddl = format!("CREATE TABLE {quoted} (id BIGINT NOT NULL PRIMARY KEY, {column} BIGINT NOT NULL)");
     world.source.exec(&format!("{ddl}; INSERT INTO {quoted} VALUES (1, 2), (2, 3)")).await;
-    let tables = format!("create_tables: true\ntables:\n  - from: {}\n", yaml(EVIL));
+    let tables = format!("guard_target: false\ncreate_tables: true\ntables:\n  - from: {}\n", yaml(EVIL));
     world.set_body(&tables);
     for (args, code) in [
         (&["plan"][..], 0),
@@ -68,7 +68,7 @@ async fn values_that_are_shown_are_escaped() {
             "CREATE TABLE t (id TEXT NOT NULL PRIMARY KEY, v TEXT); INSERT INTO t VALUES ('{literal}', '{literal}')"
         ))
         .await;
-    world.set_body("create_tables: true\ntables:\n  - from: t\n");
+    world.set_body("guard_target: false\ncreate_tables: true\ntables:\n  - from: t\n");
     world.product.run(&["apply"]).await.expect(0);
     world.target.exec("UPDATE t SET v = 'other'").await;
     let ran = world.product.run(&["verify", "--show-values"]).await.expect(3);

@@ -37,7 +37,8 @@ fn target_ddl(place: &Place) -> String {
 fn body(source: &Place, more: &str) -> String {
     let cast = if matches!(source, Place::MariaDb(_)) { "char" } else { "text" };
     format!(
-        "tables:
+        "guard_target: false
+tables:
   - from: items
     to: goods
     columns:

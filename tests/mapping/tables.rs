@@ -190,7 +190,8 @@ async fn tables_whose_rows_could_meet_are_refused() {
     assert!(ran.stderr.contains("what a row of another table brings too"), "{}", ran.stderr);
 }
 
-const SPLIT: &str = "tables:
+const SPLIT: &str = "guard_target: false
+tables:
   - { from: people, to: young, where: \"grade < 50\" }
   - { from: people, to: rest, where: \"grade >= 50 OR grade IS NULL\" }
   - { from: people, to: graded, where: \"grade IS NOT NULL\" }

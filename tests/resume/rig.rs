@@ -13,7 +13,7 @@ use crate::support::sql::sqlite_connect;
 use crate::support::{Nats, NatsVersion, Postgres, query_text, sqlite_query_text};
 
 /// Small chunks, so that there are many moments; a short lease, so that a dead holder is soon taken over.
-pub const TABLES: &str = "create_tables: true\ntables:\n  - from: customers\n  - from: orders\n\
+pub const TABLES: &str = "guard_target: false\ncreate_tables: true\ntables:\n  - from: customers\n  - from: orders\n\
                           backfill: { chunk_rows: 20 }\nlease: { ttl: 1s }\n";
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,5 +7,6 @@ mod making;
 mod matching;
 mod misfits;
 mod properties;
+mod reversing;
 mod shared;
 mod suspects;
