@@ -14,6 +14,8 @@ mod apply;
 mod backfill;
 #[path = "contract/control.rs"]
 mod control;
+#[path = "contract/decide.rs"]
+mod decide;
 #[path = "contract/digest.rs"]
 mod digest;
 #[path = "contract/gate.rs"]
@@ -103,6 +105,13 @@ mod on {
                 expressions_and_constants,
                 a_new_generation_replaces_the_old_rows,
                 stale_unique_values_give_way_in_a_new_generation;
+            decide:
+                the_giver_closes_and_the_taker_opens_once,
+                a_write_behind_the_fence_is_in_the_way,
+                a_fence_that_ran_out_decides_nothing,
+                another_attempts_fence_decides_nothing,
+                a_relay_that_lost_its_lease_decides_nothing,
+                no_fence_no_fence_entry;
             apply:
                 an_entry_has_its_effect_once_whatever_arrives,
                 a_broken_chain_has_no_effect,

@@ -50,6 +50,9 @@ fn text(report: &StatusReport) -> String {
     lines.push(format!("  verified   {}", report.last_verify.as_deref().map_or("not yet".to_owned(), escape)));
     let why =
         if report.roll_back_why.is_empty() { String::new() } else { format!(": {}", escape(&report.roll_back_why)) };
+    if !report.owner.is_empty() {
+        lines.push(format!("  owner      {} (turn {})", escape(&report.owner), report.turn));
+    }
     lines.push(format!("  roll back  {}{why}", if report.can_roll_back { "possible" } else { "not possible" }));
     if !report.journal.is_empty() {
         lines.push(String::new());
