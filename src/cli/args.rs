@@ -272,6 +272,9 @@ pub enum Sides {
 pub struct Grants {
     /// The plan file
     pub plan: PathBuf,
+    /// First what is missing for a cut over and its way back
+    #[arg(long)]
+    pub cutover: bool,
     /// Print one JSON object in place of the text
     #[arg(long)]
     pub json: bool,

@@ -8,7 +8,7 @@ use crate::phases::report::GrantsReport;
 
 pub async fn run(context: &Context, args: &Grants) -> Result<i32> {
     let session = context.open(&args.plan).await?;
-    let report = session.grants().await?;
+    let report = session.grants(args.cutover).await?;
     context.result(args.json, &report, || text(&report))?;
     Ok(exit::DONE)
 }

@@ -40,6 +40,12 @@ struct Steps {
 }
 
 impl Steps {
+    /// For who wonders what took so long.
+    fn so_far(&self) -> String {
+        let done = self.steps_ms.iter().map(|(step, ms)| format!("{step} {ms} ms, "));
+        format!("{}then {} ms", done.collect::<String>(), self.at.elapsed().as_millis())
+    }
+
     fn done(&mut self, step: &str) {
         self.steps_ms.push((step.to_owned(), self.at.elapsed().as_millis() as u64));
         self.at = Instant::now();
@@ -170,7 +176,7 @@ impl Session {
             Ok(opened) => opened,
             Err(error) => match self.decided_after_all(way).await? {
                 Some(opened) => opened,
-                None => return Err(self.give_back(way, host, cut, error).await),
+                None => return Err(self.give_back(way, host, cut, error, &steps).await),
             },
         };
         failpoint("cutover.decided");
@@ -246,7 +252,7 @@ impl Session {
     }
 
     /// Nothing happened: writes are taken again, at the latest when the fence runs out.
-    async fn give_back(&self, way: &Way, host: &mut Host, cut: u64, error: Error) -> Error {
+    async fn give_back(&self, way: &Way, host: &mut Host, cut: u64, error: Error, steps: &Steps) -> Error {
         let _ = host.release(self).await;
         let unfenced = self.patiently(|| way.sender_admin.unfence(&way.layout, Side::Source)).await;
         // Best effort: the fence runs out by itself.
@@ -257,7 +263,8 @@ impl Session {
         }
         let kind = if error.is_retry() { Kind::Gate } else { error.kind };
         let hint = error.hint_text().unwrap_or("try again").to_owned();
-        Error::new(kind, format!("not cut over, writes were given back: {}", error.message())).hint(hint)
+        let text = format!("not cut over, writes were given back ({}): {}", steps.so_far(), error.message());
+        Error::new(kind, text).hint(hint)
     }
 
     async fn wait_until_told(&self, host: &mut Host, turn: u64) -> Result<()> {

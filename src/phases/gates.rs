@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::error::{Error, Kind, Result};
 use crate::mapping::{Layout, TableMap};
 use crate::plan;
-use crate::store::{Role, Side};
+use crate::store::Side;
 
 use super::owner::Owner;
 use super::report::{ApproveReport, GateLine};
@@ -59,7 +59,7 @@ impl Session {
         }
     }
 
-    async fn way_back_gate(&self, survey: &Survey) -> Result<GateLine> {
+    pub(super) async fn way_back_gate(&self, survey: &Survey) -> Result<GateLine> {
         let name = "way back";
         let layout = match &survey.back {
             Ok(layout) => layout,
@@ -67,15 +67,10 @@ impl Session {
                 return Ok(GateLine::closed(name, why.join("; "), self.command("plan")));
             }
         };
-        let logins = [
-            (&self.target, Role::SourceRun, "target (url)"),
-            (&self.target_admin, Role::SourceInstall, "target (admin_url)"),
-            (&self.source, Role::TargetRun, "source (url)"),
-            (&self.source_admin, Role::TargetInstall, "source (admin_url)"),
-        ];
         let mut lacking = Vec::new();
-        for (store, role, login) in logins {
-            lacking.extend(store.missing_rights(role, layout).await?.into_iter().map(|sql| format!("{login}: {sql}")));
+        for (store, role, side, login) in self.back_parts().await? {
+            let missing = store.missing_rights(role, layout).await?;
+            lacking.extend(missing.into_iter().map(|sql| format!("{side} ({login}): {sql}")));
         }
         Ok(match lacking.is_empty() {
             true => GateLine::open(name, "every column that must come back can, and both logins may"),

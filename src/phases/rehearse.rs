@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
 use crate::plan::How;
 use crate::store::Side;
@@ -23,6 +23,10 @@ impl Session {
         let survey = self.survey().await?;
         self.check_begun(&survey).await?;
         self.check_same_plan(&survey).await?;
+        let gate = self.way_back_gate(&survey).await?;
+        if !gate.open {
+            return Err(Error::new(Kind::Gate, format!("the way back: {}", gate.state)).hint(gate.opens_by));
+        }
         let way = self.way_of(&survey, Owner::Target)?;
         let mut report = RehearseReport { migration: self.migration().to_owned(), ..RehearseReport::default() };
         for map in &way.layout.tables {

@@ -114,9 +114,30 @@ impl Session {
         ]
     }
 
+    /// The same for the way back: each side plays the other's part.
+    fn back_logins(&self) -> [(&Arc<dyn Store>, Role, &'static str, &'static str); 4] {
+        [
+            (&self.target, Role::SourceRun, "target", "url"),
+            (&self.target_admin, Role::SourceInstall, "target", "admin_url"),
+            (&self.source, Role::TargetRun, "source", "url"),
+            (&self.source_admin, Role::TargetInstall, "source", "admin_url"),
+        ]
+    }
+
     /// The same, where it is told whether one login plays both parts of a side.
     pub(super) async fn parts(&self) -> Result<[(&Arc<dyn Store>, Role, &'static str, &'static str); 4]> {
-        let mut logins = self.logins();
+        self.parts_of(self.logins()).await
+    }
+
+    /// The same of the way back.
+    pub(super) async fn back_parts(&self) -> Result<[(&Arc<dyn Store>, Role, &'static str, &'static str); 4]> {
+        self.parts_of(self.back_logins()).await
+    }
+
+    async fn parts_of<'a>(
+        &self,
+        mut logins: [(&'a Arc<dyn Store>, Role, &'static str, &'static str); 4],
+    ) -> Result<[(&'a Arc<dyn Store>, Role, &'static str, &'static str); 4]> {
         for (run, install) in [(0, 1), (2, 3)] {
             let (daily, admin, side) = (logins[run].0, logins[install].0, logins[run].2);
             let is_one = Arc::ptr_eq(daily, admin)

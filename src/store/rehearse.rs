@@ -49,7 +49,7 @@ pub async fn rehearse<E: Engine>(e: &E, layout: &Layout, table: TableId, rows: &
     // Anew: where others refer to the row it can't go, and says nothing.
     let gone: Vec<Op<'_>> = same.iter().map(|i| op(i, None)).collect();
     e.savepoint(&mut tx).await?;
-    if writer.write(&mut tx, &gone).await?.is_empty() {
+    if writer.write_all(&mut tx, &gone).await? {
         done.refused.extend(writer.write(&mut tx, &over).await?.into_iter().map(|(_, why)| why));
         done.anew = same.len() as u64;
     }

@@ -79,6 +79,20 @@ impl<E: Engine> Writer<'_, E> {
         Ok(refused)
     }
 
+    /// Writes all, or nothing where any of it is refused, without looking which.
+    pub async fn write_all(&self, tx: &mut E::Tx, ops: &[Op<'_>]) -> Result<bool> {
+        self.e.savepoint(tx).await?;
+        let tried = match self.attempt(tx, ops, Order::DeletesLast).await {
+            Ok(()) => self.e.check_deferred(tx).await,
+            Err(e) => Err(e),
+        };
+        match tried {
+            Ok(()) => self.e.release_savepoint(tx).await.map(|()| true),
+            Err(e) if e.kind == Kind::GiveUp => self.e.rollback_to_savepoint(tx).await.map(|()| false),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Of several rows that can't be written the one that stands in the others' way: without it most of them could.
     pub async fn culprit<'r, 'o>(&self, tx: &mut E::Tx, refused: &'r Refused<'o>) -> Result<&'r (Op<'o>, String)> {
         let (mut found, mut least) = (0, refused.len() - 1);
