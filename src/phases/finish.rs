@@ -45,7 +45,9 @@ impl Session {
         if self.transport.remove().await? | self.back_transport.remove().await? {
             report.removed.push(format!("streams: at {}", self.transport.name()));
         }
-        report.kept.push("the route, which says that the target owns the data".into());
+        if self.plan.events.is_some() {
+            report.kept.push("the route at the broker, which says that the target owns the data".into());
+        }
         let removed = self.patiently(|| self.target_admin.remove(m)).await.context("the target")?;
         report.removed.extend(removed.into_iter().map(|line| format!("target: {line}")));
         self.finish_source(old, &mut report).await?;
