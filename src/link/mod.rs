@@ -40,14 +40,22 @@ impl Ends {
         let every = Duration::from_millis(lease.ttl_ms.unsigned_abs().max(30) / 3);
         let mut work = std::pin::pin!(work);
         loop {
-            let beat = async {
-                tokio::time::sleep(every).await;
-                // What it can't say now (a busy store) it says the next time; safety is the epoch.
-                let _ = self.store.say_alive(&self.layout.migration, lease).await;
-            };
             tokio::select! {
                 result = &mut work => return result,
-                () = beat => {}
+                () = tokio::time::sleep(every) => {}
+            }
+            // What it can't say now (a busy store) it says the next time; safety is the epoch. Neither is cut off in the
+            // middle: a session of the store would stay behind with its transaction open.
+            let mut beat = std::pin::pin!(self.store.say_alive(&self.layout.migration, lease));
+            let mut done = None;
+            loop {
+                tokio::select! {
+                    result = &mut work, if done.is_none() => done = Some(result),
+                    _ = &mut beat => break,
+                }
+            }
+            if let Some(result) = done {
+                return result;
             }
         }
     }
