@@ -112,6 +112,9 @@ pub struct Header {
     pub heard: Position,
     /// When it was sealed, by the source's clock, in milliseconds since 1970. For lag only.
     pub sealed_ms: i64,
+    /// What the sender owned in the snapshot that this is of, where that is not everything. The receiver touches and
+    /// compares no other rows.
+    pub owned: Option<Scopes>,
 }
 
 /// A range in the source's key order: after (exclusive) to upto (inclusive); `None` is unbounded.
@@ -181,6 +184,39 @@ pub fn bucket(hash: u128, of: u32) -> u32 {
     ((hash >> 96) as u32) % of
 }
 
+/// Which rows a side owns, by the text of their scope: the rest or not, and the other way round for these. A row whose
+/// scope is null is of the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scopes {
+    /// Rows of every scope that is not named.
+    pub rest: bool,
+    /// Sorted; no two alike.
+    pub except: Vec<String>,
+}
+
+impl Scopes {
+    pub const ALL: Self = Self { rest: true, except: vec![] };
+
+    /// `None` is the rest.
+    pub fn has(&self, scope: Option<&str>) -> bool {
+        self.rest != scope.is_some_and(|s| self.except.iter().any(|e| e == s))
+    }
+
+    /// Whether any scope is of both.
+    pub fn meets(&self, other: &Self) -> bool {
+        let named = self.except.iter().chain(&other.except).map(|s| Some(s.as_str()));
+        std::iter::once(None).chain(named).any(|scope| self.has(scope) && other.has(scope))
+    }
+}
+
+/// How often rows have changed their owner, those of one scope (`None`: of every scope that is not named).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    pub scope: Option<String>,
+    /// Even: the plan's source owns them, or is to.
+    pub turn: u64,
+}
+
 /// A decision that the target obeys in the same transaction as its checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
@@ -188,8 +224,8 @@ pub enum Control {
     Begin { mapping: Hash },
     /// The sender takes no more writes of the application: nothing follows, unless an `Abort` does.
     Fence { cut: u64 },
-    /// The decision: from here on the receiver owns the data. `turn` counts the changes of owner.
-    Open { turn: u64 },
+    /// The decision: from here on the receiver owns these rows, each by the number of this change of owner.
+    Open { turns: Vec<Turn> },
     /// The fence of this attempt is gone; the sender owns the data as before.
     Abort { cut: u64 },
 }

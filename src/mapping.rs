@@ -3,7 +3,9 @@
 //! Only *wire columns* travel; constants are added by the receiver and bound what it may touch. The key is the
 //! source's, and a target key is those same columns renamed, plus constants: one to one by construction.
 
-use crate::entry::{Link, TableId};
+use std::borrow::Cow;
+
+use crate::entry::{Link, Scopes, TableId};
 use crate::schema::{Column, EngineName, Kind, TableName};
 use crate::value::{Decimal, Value};
 
@@ -44,6 +46,10 @@ pub struct TableMap {
     pub filter: Option<String>,
     /// SQL of the target's engine; a row of the target outside it is not ours, and never touched.
     pub owned: Option<String>,
+    /// Place in `columns` of the one by which ownership is divided; both sides hold it as a plain column.
+    pub scope: Option<usize>,
+    /// Only these rows count, at either side; `None`: all.
+    pub within: Option<Scopes>,
     /// Both stores order these keys alike, so that the target may evaluate a range by itself.
     pub ordered_alike: bool,
     /// Places in `columns`: how far the two sides' numbers may lie apart in a comparison.
@@ -58,6 +64,15 @@ impl TableMap {
     /// The target's key columns that travel, in key order.
     pub fn target_key(&self) -> impl Iterator<Item = &WireColumn> {
         self.key.iter().map(|&i| &self.columns[i])
+    }
+
+    /// The scope's column at the source, and at the target.
+    pub fn scope_columns(&self) -> Option<(&str, &Column, &WireColumn)> {
+        let wire = &self.columns[self.scope?];
+        match &wire.origin {
+            Origin::Column(name) => Some((name, &wire.target, wire)),
+            Origin::Sql(_) => None,
+        }
     }
 
     /// Target columns outside the key, in wire order.
@@ -85,6 +100,21 @@ pub fn base(migration: &str) -> &str {
 }
 
 impl Layout {
+    /// Whether ownership can be divided by scopes.
+    pub fn is_scoped(&self) -> bool {
+        !self.tables.is_empty() && self.tables.iter().all(|map| map.scope.is_some())
+    }
+
+    /// The same of these rows only.
+    pub fn within(&self, scopes: Option<&Scopes>) -> Cow<'_, Self> {
+        let Some(scopes) = scopes.filter(|s| **s != Scopes::ALL) else { return Cow::Borrowed(self) };
+        let mut layout = self.clone();
+        for map in &mut layout.tables {
+            map.within = Some(scopes.clone());
+        }
+        Cow::Owned(layout)
+    }
+
     /// Which of the migration's two links this is.
     pub fn link(&self) -> Link {
         if self.migration.ends_with(BACK) { Link::Reverse } else { Link::Forward }

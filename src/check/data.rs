@@ -151,4 +151,9 @@ catalogue! {
          before RFC 4122's (the fourth begins with 0 to 7). A random uuid is never such a one; 16 bytes of something else \
          may be."
         "Use `char(36)` or `binary(16)` at the target, or repair the rows.";
+    CROSSES_SCOPES "MG0328" "crosses-scopes" Error
+        "Rows refer to a row of another scope"
+        "While the two scopes live on different sides, the row that is referred to may be deleted at one store while the \
+         other takes a row that refers to it: neither refuses it, and then one can't be carried to the other."
+        "Repair the rows, put the scope's column into the foreign key, or leave `scope_by` out.";
 }

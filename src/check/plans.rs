@@ -137,4 +137,15 @@ catalogue! {
         "A tolerance says how far two numbers may lie apart and still count as equal when they are compared. It is for \
          numbers that travel, and never for a key: another key is another row."
         "Declare it for a column of numbers outside the key, by its name at the target.";
+    SCOPE "MG0128" "scope" Error
+        "A table can't be divided by the plan's scope"
+        "`scope_by` names the column by whose value a part of the rows changes its owner before the others. Both stores \
+         decide by it who may write a row, so each table has it, it travels by itself, and its value has one text on \
+         both: an integer, a text of varying length, or a native uuid."
+        "Name another column in the table's own `scope_by`, or leave `scope_by` out and cut over everything at once.";
+    SCOPE_UNIQUE "MG0129" "scope-unique" Error
+        "A unique key has no scope in it, so that rows of two scopes could meet"
+        "While some scopes live on each side both stores take new rows. Two of them with one key would be two rows under \
+         one name, of which each store has another. A key is told apart by the scope in it, or by a uuid."
+        "Add the scope's column to the key, use a uuid, or leave `scope_by` out and cut over everything at once.";
 }

@@ -65,6 +65,9 @@ pub enum Command {
     /// Let the source own the data again, with every write that the target took
     #[command(after_help = exit::HELP)]
     Rollback(Cutover),
+    /// After a store was rewound behind a cut over: name the side whose data counts, and make the other equal to it
+    #[command(after_help = exit::HELP)]
+    Survive(Survive),
     /// End a migration whose target owns the data: remove what carried it, keep the old tables fenced
     #[command(after_help = exit::HELP)]
     Finish(Finish),
@@ -94,6 +97,7 @@ impl Command {
             Self::Approve(_) => "approve",
             Self::Cutover(_) => "cutover",
             Self::Rollback(_) => "rollback",
+            Self::Survive(_) => "survive",
             Self::Finish(_) => "finish",
             Self::Abort(_) => "abort",
             Self::Grants(_) => "grants",
@@ -217,6 +221,12 @@ pub struct Approve {
 pub struct Cutover {
     /// The plan file
     pub plan: PathBuf,
+    /// Only the rows of these values of the plan's `scope_by` column, separated by commas
+    #[arg(long, value_name = "V,...", value_delimiter = ',', conflicts_with = "all")]
+    pub scope: Vec<String>,
+    /// Everything that is not there yet; must be said where the plan has `scope_by`
+    #[arg(long)]
+    pub all: bool,
     /// Only say whether the gates are open; change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -226,6 +236,27 @@ pub struct Cutover {
     /// Print one JSON object in place of the text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Survive {
+    /// The plan file
+    pub plan: PathBuf,
+    /// The store whose data counts; what only the other one has is lost
+    #[arg(long, value_enum)]
+    pub side: Survivor,
+    /// Do it; without this it only compares, or asks at a terminal
+    #[arg(long)]
+    pub yes: bool,
+    /// Print one JSON object in place of the text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Survivor {
+    Source,
+    Target,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -10,39 +10,52 @@ use crate::phases::{CutOptions, Owner};
 
 pub async fn run(context: &Context, args: &Cutover, to: Owner) -> Result<i32> {
     let session = context.open(&args.plan).await?;
+    if args.scope.is_empty() && !args.all && session.is_scoped() {
+        let text = "the plan has \"scope_by\": say what is to change its owner";
+        return Err(Error::new(Kind::Usage, text).hint("`--scope V[,V...]` for a part, `--all` for everything"));
+    }
     if !args.dry_run && !args.yes {
+        let what = match args.scope.is_empty() {
+            true => "all rows".to_owned(),
+            false => format!("the rows of {}", escape(&args.scope.join(", "))),
+        };
         let question = match to {
-            Owner::Target => {
-                "move the ownership of all rows to the target? writes at the source are refused from then on"
-            }
-            Owner::Source => {
-                "move the ownership of all rows back to the source? writes at the target are refused from then on"
-            }
+            Owner::Target => format!(
+                "move the ownership of {what} to the target? their writes at the source are refused from then on"
+            ),
+            Owner::Source => format!(
+                "move the ownership of {what} back to the source? their writes at the target are refused from then on"
+            ),
         };
         // In a script the command itself is the consent; at a terminal a slip of the hand is likelier.
-        if ask(question) == Some(false) {
+        if ask(&question) == Some(false) {
             return Err(Error::new(Kind::Gate, "nothing was changed"));
         }
     }
-    let report = session.cut_over(CutOptions { to, dry_run: args.dry_run }).await?;
+    let scopes = (!args.scope.is_empty()).then(|| args.scope.clone());
+    let report = session.cut_over(CutOptions { to, scopes, dry_run: args.dry_run }).await?;
     context.result(args.json, &report, || text(&report, args.dry_run))?;
     Ok(exit::DONE)
 }
 
 fn text(report: &CutReport, dry_run: bool) -> String {
     let name = escape(&report.migration);
+    let what = match report.scopes.is_empty() {
+        true => "the data".to_owned(),
+        false => format!("scope {}", escape(&report.scopes.join(", "))),
+    };
     if dry_run {
-        return format!("{name}: every gate is open, the {} could own the data", report.owner);
+        return format!("{name}: every gate is open, the {} could own {what}", report.owner);
     }
     if !report.done {
-        return format!("{name}: the {} owns the data already (turn {}), nothing was done", report.owner, report.turn);
+        return format!("{name}: the {} owns {what} already (turn {}), nothing was done", report.owner, report.turn);
     }
     let pause = match report.pause_ms {
         0 => "the change of owner that was decided before is delivered".to_owned(),
         ms => format!("writes were refused for {} (forecast: {})", millis(ms), millis(report.forecast_ms)),
     };
     format!(
-        "{name}: the {} owns the data now (turn {}); {pause}, run by {}\nnext: {}",
+        "{name}: the {} owns {what} now (turn {}); {pause}, run by {}\nnext: {}",
         report.owner,
         report.turn,
         escape(&report.run_by),

@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod rehearse;
 mod status;
+mod survive;
 mod table;
 mod term;
 mod verify;
@@ -90,6 +91,7 @@ async fn command(cli: &Cli, stop: Stop) -> Result<i32> {
         Command::Approve(args) => cutover::approve(&context, args).await,
         Command::Cutover(args) => cutover::run(&context, args, Owner::Target).await,
         Command::Rollback(args) => cutover::run(&context, args, Owner::Source).await,
+        Command::Survive(args) => survive::run(&context, args).await,
         Command::Finish(args) => finish::run(&context, args).await,
         Command::Abort(args) => abort::run(&context, args).await,
         Command::Grants(args) => grants::run(&context, args).await,

@@ -53,6 +53,9 @@ fn text(report: &StatusReport) -> String {
     if !report.owner.is_empty() {
         lines.push(format!("  owner      {} (turn {})", escape(&report.owner), report.turn));
     }
+    for s in &report.scopes {
+        lines.push(format!("    scope    {}: {} (turn {})", escape(&s.scope), escape(&s.owner), s.turn));
+    }
     lines.push(format!("  roll back  {}{why}", if report.can_roll_back { "possible" } else { "not possible" }));
     if !report.journal.is_empty() {
         lines.push(String::new());

@@ -303,6 +303,8 @@ mod tests {
             constants: vec![],
             filter: None,
             owned: None,
+            scope: None,
+            within: None,
             ordered_alike: true,
             tolerance: tolerance.iter().filter_map(|t| Some((1, Decimal::parse(t)?))).collect(),
         };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 
-use crate::entry::{Control, Finding, Mark, Position, TableId, TableKeys, Verdict};
+use crate::entry::{Control, Finding, Link, Mark, Position, TableId, TableKeys, Turn, Verdict};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Decided, Sealed, Side, Task, TaskKind, Work};
 use crate::task::failpoint;
@@ -186,6 +186,8 @@ enum Stage {
     Fencing,
     /// Sealed; to be confirmed.
     Fenced(Mark),
+    /// A write of what is fenced came behind it: nothing is decided.
+    Breached,
 }
 
 /// One attempt, from the fence to the decision.
@@ -227,7 +229,7 @@ impl Handover {
                 }
             },
             Stage::Fencing => Work::Fence { cut: self.cut },
-            Stage::Draining | Stage::Fenced(_) => Work::Nothing,
+            Stage::Draining | Stage::Fenced(_) | Stage::Breached => Work::Nothing,
         }
     }
 
@@ -243,6 +245,14 @@ impl Handover {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A write of what is fenced came after the fence's entry.
+    pub fn breached(&mut self) {
+        if let Stage::Fenced(_) = self.stage {
+            self.stage = Stage::Breached;
+            self.fail(Error::new(Kind::Gate, "a write was accepted after the fence"));
         }
     }
 
@@ -280,9 +290,9 @@ impl Handover {
 }
 
 /// What a decision came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
-    pub turn: u64,
+    pub turns: Vec<Turn>,
     /// Of the `open` entry: when it is confirmed, the receiver takes writes.
     pub position: Position,
 }
@@ -291,20 +301,22 @@ impl Relay {
     /// Gives the data up, if all that was proven still holds. `Gate` where it does not.
     pub(super) async fn decide(&mut self, cut: u64) -> Result<Opened> {
         let fence = self.handover.as_ref().filter(|h| h.cut == cut).and_then(Handover::fence);
-        if fence != Some(self.head) {
+        // Where only a part is handed over others write on, and the store has told of each write that is of that part.
+        if fence.is_none() || !self.ends.layout.is_scoped() && fence != Some(self.head) {
             return Err(Error::new(Kind::Gate, "a write was accepted after the fence, or the fence is not sealed"));
         }
         let request = self.terms().request(&self.ends, &self.lease, &Work::Nothing, &[]);
         match self.ends.store.decide(request, cut).await? {
             Decided::No(why) => Err(Error::new(Kind::Gate, why)),
-            Decided::Open { turn, sealed } => {
+            Decided::Open { turns, sealed } => {
                 // Decided, and nobody has heard of it.
                 failpoint("cutover.committed");
                 self.handover = None;
-                self.telling = Some(Opened { turn, position: sealed.head.position });
+                let opened = Opened { turns, position: sealed.head.position };
+                self.telling = Some(opened.clone());
                 self.note_sealed(&sealed, &Work::Nothing);
                 self.send_unsent().await?;
-                Ok(Opened { turn, position: sealed.head.position })
+                Ok(opened)
             }
         }
     }
@@ -312,7 +324,11 @@ impl Relay {
     /// After a take-over: a sender that has given the data up tells so until it is confirmed, whoever decided it.
     pub(super) async fn remember_decision(&mut self) -> Result<()> {
         let gate = self.ends.store.gate(&self.ends.layout, Side::Source).await?;
-        self.to_tell = gate.closed.then_some(Control::Open { turn: gate.turn });
+        let given = u64::from(self.ends.layout.link() == Link::Forward);
+        // What it never owned it did not give.
+        let mine = gate.parts().filter(|p| p.closed && p.turn > 0 && p.turn % 2 == given);
+        let turns: Vec<Turn> = mine.map(|p| p.at(p.turn)).collect();
+        self.to_tell = (!turns.is_empty()).then_some(Control::Open { turns });
         Ok(())
     }
 
@@ -320,12 +336,13 @@ impl Relay {
     /// the other side has.
     pub(super) async fn refuse_to_begin_anew(&mut self, why: &str) -> Result<()> {
         let gate = self.ends.store.gate(&self.ends.layout, Side::Source).await?;
-        if gate.turn == 0 && !gate.closed {
+        if gate.turns() == 0 && gate.is_open() {
             return Ok(());
         }
         let text = format!("nothing is copied anew by itself after a cut over: {why}");
         Err(Error::changed(text)
-            .hint("both links stand still and nothing was overwritten: `migrate status PLAN` shows both sides"))
+            .hint("both links stand still and nothing was overwritten: `migrate survive PLAN --side source` (or target) compares \
+                   them, and names the side that counts"))
     }
 
     pub(super) fn told(&mut self, work: &Work, sealed: &Sealed) {
@@ -335,8 +352,8 @@ impl Relay {
         if let Some((at, _)) = &mut self.pinged {
             *at = Some(entry.mark.position);
         }
-        if let Control::Open { turn } = control {
-            self.telling = Some(Opened { turn: *turn, position: entry.mark.position });
+        if let Control::Open { turns } = control {
+            self.telling = Some(Opened { turns: turns.clone(), position: entry.mark.position });
         }
     }
 }

@@ -99,7 +99,7 @@ impl Relay {
             let _ = reply.send(());
         }
         if let Some(opened) = self.telling.take_if(|o| o.position <= mark.position) {
-            self.state.told_turn = opened.turn;
+            self.state.told.extend(opened.turns.into_iter().map(|t| (t.scope, t.turn)));
         }
         // Live changes behind the last chunk need no waiting for: they come for ever.
         self.state.backfilled |= self.todo.is_empty() && self.last_chunk <= mark.position;

@@ -12,10 +12,11 @@ mod heard;
 pub mod relay;
 mod takeover;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::{Hash, Mark, Position};
+use crate::entry::{Hash, Mark, Position, Turn};
 use crate::event::Reporter;
 use crate::mapping::Layout;
 use crate::store::{Lease, Store};
@@ -81,8 +82,14 @@ pub struct Pulse {
     pub changes: u64,
     /// Everything was compared, and what changed since is known.
     pub compared: bool,
-    /// The last change of owner of which this relay told the receiver, once that is confirmed.
-    pub told_turn: u64,
+    /// By scope, the last change of owner of which this relay told the receiver, once that is confirmed.
+    pub told: BTreeMap<Option<String>, u64>,
     /// New generations begun since this relay began.
     pub generations_begun: u64,
+}
+
+impl Pulse {
+    pub fn has_told(&self, turns: &[Turn]) -> bool {
+        turns.iter().all(|t| self.told.get(&t.scope).is_some_and(|told| *told >= t.turn))
+    }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::entry::{Control, Generation, Hash, Mark, Position, TableId};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Stage};
 use crate::store::{Lease, SealRequest, Sealed, Side, Work};
 use crate::task::Stop;
@@ -120,11 +120,13 @@ pub struct Start {
     /// Estimated rows per table, for progress.
     pub totals: Vec<(TableId, u64)>,
     pub pulse: watch::Sender<Pulse>,
+    /// Told when the lease is had.
+    pub leased: Option<oneshot::Sender<()>>,
 }
 
 /// Runs until `stop`. `Retry` errors are retried inside; the lease is given back at the end.
 pub async fn run(
-    start: Start,
+    mut start: Start,
     transport: &dyn Transport,
     commands: mpsc::Receiver<Command>,
     stop: &Stop,
@@ -132,6 +134,10 @@ pub async fn run(
     let (ends, migration) = (start.ends.clone(), start.ends.layout.migration.clone());
     let lease =
         ends.store.take_lease(&migration, ends.layout.link(), Side::Source, &ends.holder, ends.lease_ttl_ms).await?;
+    if let Some(leased) = start.leased.take() {
+        // Nobody may wait for it.
+        let _ = leased.send(());
+    }
     let result = follow(start, transport, lease.clone(), commands, stop).await;
     let state = ends.store.link_state(&migration, ends.layout.link(), Side::Source).await;
     let epoch = state.map(|s| s.lease_epoch).unwrap_or(lease.epoch);
@@ -299,7 +305,18 @@ impl Relay {
     async fn seal(&mut self, work: Work) -> Result<()> {
         let returned = std::mem::take(&mut self.returned);
         let request = self.terms().request(&self.ends, &self.lease, &work, &returned);
-        let sealed = self.ends.alive(&self.lease, self.ends.store.seal(request)).await?;
+        let sealed = self.ends.alive(&self.lease, self.ends.store.seal(request)).await;
+        let sealed = match sealed {
+            // Nothing was sealed, and nobody decides by this fence any more; the link goes on.
+            Err(e) if matches!(work, Work::Fence { .. }) && e.kind == Kind::Gate => {
+                if let Some(mut handover) = self.handover.take() {
+                    handover.fail(e);
+                }
+                self.returned = returned;
+                return Ok(());
+            }
+            other => other?,
+        };
         self.sealed_at = Instant::now();
         if sealed.overflowed {
             let text = "capture stopped at \"backlog_limit\", later changes were not recorded: a new generation begins";
@@ -311,6 +328,9 @@ impl Relay {
             pass.asked(tasks, entry.map(|e| e.mark.position), &sealed.ends);
         }
         if let Some(handover) = &mut self.handover {
+            if sealed.breached {
+                handover.breached();
+            }
             handover.sealed(&work, &sealed);
         }
         if let Some(settling) = &mut self.settling {

@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::entry::{Announcement, Generation, Link, Report};
+use crate::entry::{Announcement, Generation, Link, Mark, Report};
 use crate::error::Result;
 use crate::event::Event;
 use crate::log::codec;
 use crate::log::order::{Course, course};
-use crate::store::Side;
+use crate::store::{SURVIVES, Side};
 use crate::task::Stop;
 
 use super::relay::Relay;
@@ -32,7 +32,12 @@ impl Relay {
         self.forget_in_flight();
         let known = self.ends.store.knows(&migration, self.ends.layout.link(), &report.mark).await?;
         self.remember_decision().await?;
+        let survives = self.ends.store.get(&migration, Side::Source, SURVIVES).await?.unwrap_or_default();
         match course(&self.head, &report.mark, known) {
+            // A person named the store that counts, so what only the other one has may be overwritten.
+            _ if !survives.is_empty() => {
+                self.begin_next(next_generation(&self.head, &report), survives == "copied").await?
+            }
             _ if self.begin_anew => self.begin_generation(&report, "capture was not whole all the time").await?,
             Course::Continue => {}
             Course::RewindTo(mark) => {
@@ -86,6 +91,12 @@ impl Relay {
         }
     }
 
+    async fn begin_next(&mut self, generation: Generation, copied: bool) -> Result<()> {
+        self.begin(generation, copied).await?;
+        self.begin_anew = false;
+        Ok(())
+    }
+
     /// The way back's first generation has nothing to copy: it begins where the forward link's fence made both equal.
     async fn begin_generation(&mut self, report: &Report, why: &str) -> Result<()> {
         let first = self.head.generation.0 == 0 && report.mark.generation.0 == 0 && !self.begin_anew;
@@ -93,13 +104,16 @@ impl Relay {
         if !copied {
             self.refuse_to_begin_anew(why).await?;
         }
-        let generation = Generation(self.head.generation.0.max(report.mark.generation.0)).next();
+        let generation = next_generation(&self.head, report);
         if generation.0 > 1 && report.mark.position.0 > 0 {
             let text = format!("generation {generation} begins, all rows are copied anew: {why}");
             self.ends.reporter.event(&Event::Warning(text));
         }
-        self.begin(generation, copied).await?;
-        self.begin_anew = false;
-        Ok(())
+        self.begin_next(generation, copied).await
     }
+}
+
+/// Behind all that either side has begun.
+fn next_generation(head: &Mark, report: &Report) -> Generation {
+    Generation(head.generation.0.max(report.mark.generation.0)).next()
 }

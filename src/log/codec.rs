@@ -81,6 +81,7 @@ mod tests {
             settled: false,
             heard: Position(3),
             sealed_ms: 1_700_000_000_000,
+            owned: Some(Scopes { rest: true, except: vec!["7".into(), String::new()] }),
         }
     }
 

@@ -95,6 +95,7 @@ mod tests {
             settled: true,
             heard: Position(0),
             sealed_ms: 0,
+            owned: None,
         }
     }
 

@@ -87,8 +87,8 @@ impl Session {
             looks(Side::Source, sides != Sides::Target).await.map_err(|e| self.away(sides, Side::Source, e))?;
         let target =
             looks(Side::Target, sides != Sides::Source).await.map_err(|e| self.away(sides, Side::Target, e))?;
-        let source_gave = source.is_some_and(|gate| gate.closed);
-        let target_took = target.is_some_and(|gate| !gate.closed && gate.turn > 0);
+        let source_gave = source.is_some_and(|gate| !gate.is_open());
+        let target_took = target.is_some_and(|gate| gate.parts().any(|p| !p.closed && p.turn > 0));
         if !source_gave && !target_took {
             return Ok(());
         }

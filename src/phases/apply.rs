@@ -13,13 +13,16 @@ use crate::plan::{self, OnExisting};
 use crate::store::{BEGIN_ANEW, Side};
 
 use super::host::{Host, REQUEST_EVERY};
+use super::hosts::Hosts;
 use super::outcome;
-use super::owner::{Owner, Standing};
+use super::owner::{Owner, Ownership};
 use super::preflight::Preflight;
-use super::report::{ApplyReport, Backlog, VerifyReport};
+use super::report::{ApplyReport, Backlog, CutReport, VerifyReport};
 use super::session::{Session, Until};
 use super::survey::Survey;
 
+/// Behind a request's verb: it is for the link whose sender is the target.
+pub(super) const OF_TARGET: &str = "-of-target";
 /// Dirty keys are counted up to here; more is "at least".
 const COUNT_MAX: u64 = 1_000_000;
 
@@ -34,14 +37,14 @@ impl Session {
             report.next = self.command("apply");
             return Ok(report);
         }
-        let owner = self.settle_owner(&survey).await?;
-        let mut host = self.host_of(&survey, owner).await?;
-        let result = match owner {
-            Owner::Source => self.run_host(&survey, &mut host, until, follow, &mut report).await,
-            Owner::Target => self.keep_back(&survey, &mut host, follow, &mut report).await,
+        let ownership = self.settle_owner(&survey).await?;
+        let mut hosts = self.hosts_of(&survey, &ownership).await?;
+        let result = match ownership.owns_all(Owner::Source) {
+            true => self.run_host(&survey, &mut hosts, until, follow, &mut report).await,
+            false => self.keep_in_step(&survey, &mut hosts, &ownership, follow, &mut report).await,
         };
-        let pulse = host.pulse();
-        let ended = host.shut_down().await;
+        let pulse = hosts.pulse();
+        let ended = hosts.shut_down().await;
         result?;
         ended?;
         report.generation = pulse.head.generation.0;
@@ -119,20 +122,19 @@ impl Session {
     }
 
     /// Who owns the data, after what was left half done is done: a decision is delivered, a fence without one goes.
-    pub(super) async fn settle_owner(&self, survey: &Survey) -> Result<Owner> {
-        let owner = match self.standing(survey.layout()).await? {
-            Standing::Owned { by, turn } => {
-                self.finish_opening(survey, by, turn).await?;
-                by
+    pub(super) async fn settle_owner(&self, survey: &Survey) -> Result<Ownership> {
+        let ownership = loop {
+            let ownership = self.agreed(survey.layout()).await?;
+            match ownership.handing() {
+                Some((to, turns)) => self.deliver(survey, to, &turns).await?,
+                None => break ownership,
             }
-            Standing::Handing { to, .. } => {
-                self.deliver(survey, to).await?;
-                to
-            }
-            Standing::Torn(why) => return Err(self.torn(&why)),
         };
-        self.clear_stale_fence(&self.way_of(survey, owner)?).await?;
-        Ok(owner)
+        self.finish_opening(survey, &ownership).await?;
+        for owner in ownership.senders() {
+            self.clear_stale_fence(&self.way_of(survey, owner)?).await?;
+        }
+        Ok(ownership)
     }
 
     pub(super) async fn host_of(&self, survey: &Survey, owner: Owner) -> Result<Host> {
@@ -143,24 +145,35 @@ impl Session {
         })
     }
 
-    /// After a cut over: the old store is kept in step with the new one.
-    async fn keep_back(&self, survey: &Survey, host: &mut Host, follow: bool, report: &mut ApplyReport) -> Result<()> {
-        report.phase = "cut over".into();
-        let detail = "the target owns the data; the source is kept in step".to_owned();
-        self.reporter.event(&Event::Phase { name: "reverse".into(), detail });
-        host.until(self, |p| p.in_sync || p.drained.0 > 0).await?;
-        if follow { self.follow(survey, host, Owner::Target).await } else { Ok(()) }
+    /// After a cut over: each store is kept in step with what the other owns.
+    async fn keep_in_step(
+        &self,
+        survey: &Survey,
+        hosts: &mut Hosts,
+        ownership: &Ownership,
+        follow: bool,
+        report: &mut ApplyReport,
+    ) -> Result<()> {
+        let whole = ownership.owns_all(Owner::Target);
+        report.phase = if whole { "cut over" } else { "divided" }.into();
+        let (name, detail) = match whole {
+            true => ("reverse", "the target owns the data; the source is kept in step"),
+            false => ("both ways", "each store owns some scopes, and is kept in step with the other's"),
+        };
+        self.reporter.event(&Event::Phase { name: name.into(), detail: detail.into() });
+        hosts.settle(self).await?;
+        if follow { self.follow(survey, hosts).await } else { Ok(()) }
     }
 
     async fn run_host(
         &self,
         survey: &Survey,
-        host: &mut Host,
+        hosts: &mut Hosts,
         until: Until,
         follow: bool,
         report: &mut ApplyReport,
     ) -> Result<()> {
-        let m = self.migration();
+        let (m, host) = (self.migration(), hosts.of(Owner::Source)?);
         self.reporter.event(&Event::Phase { name: "backfill".into(), detail: self.transport.name() });
         host.until(self, |p| p.backfilled).await?;
         // With rows of its own at the target, keys may hold only once the comparison has removed those.
@@ -186,7 +199,7 @@ impl Session {
         }
         if follow {
             self.reporter.event(&Event::Phase { name: "follow".into(), detail: "both stores are kept in step".into() });
-            self.follow(survey, host, Owner::Source).await?;
+            self.follow(survey, hosts).await?;
         }
         Ok(())
     }
@@ -256,28 +269,20 @@ impl Session {
     }
 
     /// Stays until a signal; answers requests.
-    async fn follow(&self, survey: &Survey, host: &mut Host, mut owner: Owner) -> Result<()> {
+    async fn follow(&self, survey: &Survey, hosts: &mut Hosts) -> Result<()> {
         loop {
             if let Some(signal) = self.stop.requested() {
                 return Err(self.stopped(signal));
             }
-            host.check().await?;
+            hosts.check().await?;
             match self.source.open_requests(self.migration()).await {
                 Ok(requests) => {
                     for request in requests {
-                        let answer = self.obey(survey, host, &request.verb, &request.body).await?;
+                        let answer = self.obey(survey, hosts, &request.verb, &request.body).await?;
                         let (store, m) = (&self.source, self.migration());
                         self.patiently(|| store.answer(m, request.id, &answer)).await?;
-                        if let Standing::Owned { by, .. } = self.standing(survey.layout()).await?
-                            && by != owner
-                        {
-                            owner = by;
-                            // The old one last: at every moment somebody is seen to host the migration.
-                            let mut next = self.host_of(survey, owner).await?;
-                            next.until(self, |p| p.in_sync || p.drained.0 > 0).await?;
-                            host.end().await?;
-                            *host = next;
-                        }
+                        let ownership = self.agreed(survey.layout()).await?;
+                        self.follow_owners(survey, hosts, &ownership).await?;
                     }
                 }
                 Err(e) if e.is_retry() => self.reporter.event(&Event::Warning(format!("requests can't be read: {e}"))),
@@ -287,17 +292,22 @@ impl Session {
         }
     }
 
-    async fn obey(&self, survey: &Survey, host: &mut Host, verb: &str, body: &str) -> Result<String> {
+    async fn obey(&self, survey: &Survey, hosts: &mut Hosts, verb: &str, body: &str) -> Result<String> {
         if verb == "cutover" {
-            return self.obey_cutover(survey, host, body).await;
+            return self.obey_cutover(survey, hosts, body).await;
         }
-        let result = match verb {
-            "verify" => host.verify(self).await,
-            "repair" => match outcome::read(body) {
+        let (what, giver) = match verb.strip_suffix(OF_TARGET) {
+            Some(what) => (what, Owner::Target),
+            None => (verb, Owner::Source),
+        };
+        let result = match (what, hosts.of(giver)) {
+            (_, Err(e)) => Err(e),
+            ("verify", Ok(host)) => host.verify(self).await,
+            ("repair", Ok(host)) => match outcome::read(body) {
                 Ok(asked) => host.repair(self, outcome::keys_by_table(&asked)).await.map(|()| PassResult::default()),
                 Err(e) => Err(e),
             },
-            other => Err(Error::give_up(format!("this version knows no request \"{other}\""))),
+            (other, Ok(_)) => Err(Error::give_up(format!("this version knows no request \"{other}\""))),
         };
         match result {
             Ok(result) => Ok(outcome::write(&result)),
@@ -306,14 +316,24 @@ impl Session {
         }
     }
 
-    async fn obey_cutover(&self, survey: &Survey, host: &mut Host, body: &str) -> Result<String> {
+    async fn obey_cutover(&self, survey: &Survey, hosts: &mut Hosts, body: &str) -> Result<String> {
         let asked: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
         let to = match asked["to"].as_str() {
             Some("target") => Owner::Target,
             Some("source") => Owner::Source,
             _ => return Ok(serde_json::json!({ "error": "this version can't read the request" }).to_string()),
         };
-        match self.cut_in(survey, host, to).await {
+        let scopes: Option<Vec<String>> = serde_json::from_value(asked["scopes"].clone()).unwrap_or_default();
+        let ownership = self.agreed(survey.layout()).await?;
+        if ownership.handing().is_none() && ownership.owns_these(to, scopes.as_deref()) {
+            // Another one was faster.
+            return Ok(CutReport { turn: ownership.turns(), ..CutReport::default() }.write());
+        }
+        let done = match hosts.of(to.other()) {
+            Ok(host) => self.cut_in(survey, host, to, scopes.as_deref()).await,
+            Err(e) => Err(e),
+        };
+        match done {
             Ok(report) => Ok(report.write()),
             Err(e) if matches!(e.kind, Kind::Stopped(_) | Kind::Locked | Kind::Changed) => Err(e),
             Err(e) => {

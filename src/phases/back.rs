@@ -4,9 +4,9 @@
 use crate::entry::Link;
 use crate::error::{Context, Error, Result};
 use crate::store::Side;
-
 use crate::task::failpoint;
 
+use super::install::{capture_holds, capture_is_installed};
 use super::session::Session;
 use super::way::Way;
 
@@ -17,8 +17,12 @@ impl Session {
         let installed = way.sender.is_installed(m, Side::Source).await?
             && way.sender.get(m, Side::Source, "installed").await?.is_some();
         if installed {
-            let was = way.sender.get(m, Side::Source, "fingerprint").await?;
-            if was == Some(way.sender.fingerprint(layout).await?) {
+            // A receiver that was restored from before has forgotten the link.
+            if !way.receiver.is_installed(m, Side::Target).await? {
+                let receiver = way.receiver.who().await?;
+                self.patiently(|| way.receiver_admin.install_control(layout, Side::Target, &receiver)).await?;
+            }
+            if capture_holds(way.sender.as_ref(), layout).await? {
                 return Ok(());
             }
             let text = "capture at the taker is not as it was installed: a trigger or a table was altered";
@@ -40,8 +44,6 @@ impl Session {
                 .context(format!("capture on \"{}\"", map.source))?;
         }
         failpoint("cutover.captured");
-        let fingerprint = way.sender.fingerprint(layout).await?;
-        way.sender.put(m, Side::Source, "fingerprint", &fingerprint).await?;
-        way.sender.put(m, Side::Source, "installed", "1").await
+        capture_is_installed(way.sender.as_ref(), layout).await
     }
 }

@@ -6,15 +6,17 @@
 
 use std::time::{Duration, Instant};
 
+use crate::entry::Turn;
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
 use crate::link::cut::Opened;
+use crate::schema;
+use crate::store::gate::SCOPE_MAX;
 use crate::store::{Fence, Side};
-
 use crate::task::failpoint;
 
 use super::host::Host;
-use super::owner::{Owner, Standing};
+use super::owner::{Owner, Ownership};
 use super::report::CutReport;
 use super::session::Session;
 use super::survey::Survey;
@@ -25,9 +27,11 @@ const CUT: &str = "cut";
 /// How long the taker may need to hear of the decision before we say so.
 const TELL_PATIENCE: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CutOptions {
     pub to: Owner,
+    /// `None`: everything.
+    pub scopes: Option<Vec<String>>,
     /// Say which gates are closed and how long writes would be refused; change nothing.
     pub dry_run: bool,
 }
@@ -53,30 +57,31 @@ impl Steps {
 }
 
 impl Session {
-    /// Moves the ownership of everything to one side. Where it is there already, nothing happens.
+    /// Moves the ownership of everything, or of some scopes, to one side. Where it is there already, nothing happens.
     pub async fn cut_over(&self, options: CutOptions) -> Result<CutReport> {
         let survey = self.survey().await?;
         self.check_begun(&survey).await?;
         self.check_same_plan(&survey).await?;
-        let mut report = self.cut_report(options.to);
+        let scopes = self.asked_scopes(&survey, options.scopes.as_deref())?;
+        let mut report = self.cut_report(options.to, scopes.as_deref());
         loop {
-            match self.standing(survey.layout()).await? {
-                Standing::Torn(why) => return Err(self.torn(&why)),
-                Standing::Owned { by, turn } if by == options.to => {
-                    self.finish_opening(&survey, by, turn).await?;
-                    report.turn = turn;
-                    return Ok(report);
-                }
-                Standing::Handing { to, .. } if to != options.to => {
+            let ownership = self.agreed(survey.layout()).await?;
+            match ownership.handing() {
+                Some((to, _)) if to != options.to => {
                     let text = format!("a change of owner to the {} was decided and is not delivered yet", to.name());
                     return Err(Error::new(Kind::Gate, text).hint(self.command("apply")));
                 }
-                Standing::Handing { .. } if !options.dry_run => {
-                    report.turn = self.deliver(&survey, options.to).await?;
+                Some((to, turns)) if !options.dry_run => {
+                    self.deliver(&survey, to, &turns).await?;
                     report.done = true;
-                    return Ok(report);
+                    continue;
                 }
                 _ => {}
+            }
+            if ownership.owns_these(options.to, scopes.as_deref()) {
+                self.finish_opening(&survey, &ownership).await?;
+                report.turn = ownership.turns();
+                return Ok(report);
             }
             self.check_gates(&survey, options.to).await?;
             if options.dry_run {
@@ -84,39 +89,80 @@ impl Session {
             }
             let Some(holder) = self.held().await? else { break };
             report.run_by = holder;
-            let body = serde_json::json!({ "to": options.to.name() }).to_string();
+            let body = serde_json::json!({ "to": options.to.name(), "scopes": scopes }).to_string();
             match self.ask_host_for("cutover", &body).await {
                 Ok(answer) => return CutReport::read(report, &answer),
                 // It died before it answered: what is true is read again.
-                Err(e) if e.is_retry() => self.reporter.event(&Event::Warning(e.to_string())),
+                Err(e) if e.is_retry() => {
+                    self.reporter.event(&Event::Warning(e.to_string()));
+                    if self.held().await?.is_none() {
+                        self.wait_for_leases().await?;
+                    }
+                }
                 Err(e) => return Err(e),
             }
         }
-        report.run_by = "this process".into();
         let way = self.way_of(&survey, options.to.other())?;
         let mut host = Host::start(self, &way, false, vec![]);
-        let result = self.cut_in(&survey, &mut host, options.to).await;
+        let result = self.cut_in(&survey, &mut host, options.to, scopes.as_deref()).await;
         let ended = host.shut_down().await;
         let report = result?;
         ended?;
         Ok(report)
     }
 
-    fn cut_report(&self, to: Owner) -> CutReport {
+    fn cut_report(&self, to: Owner, scopes: Option<&[String]>) -> CutReport {
         let next = match to {
             Owner::Target => format!("{} --follow   keeps the old store in step", self.command("apply")),
             Owner::Source => format!("{} --follow", self.command("apply")),
         };
         let (migration, owner) = (self.migration().to_owned(), to.name().to_owned());
-        CutReport { migration, owner, run_by: "this process".into(), next, ..CutReport::default() }
+        let scopes = scopes.unwrap_or_default().to_vec();
+        CutReport { migration, owner, scopes, run_by: "this process".into(), next, ..CutReport::default() }
+    }
+
+    /// The scopes as the stores spell them.
+    fn asked_scopes(&self, survey: &Survey, scopes: Option<&[String]>) -> Result<Option<Vec<String>>> {
+        let Some(scopes) = scopes else { return Ok(None) };
+        let refuse = |text: String, hint: &str| Err(Error::new(Kind::Usage, text).hint(hint));
+        let layout = survey.layout();
+        if !layout.is_scoped() {
+            let hint = "leave \"--scope\" out, or begin anew with \"scope_by\" in the plan: capture must know of it";
+            return refuse("the plan has no \"cutover: { scope_by: ... }\", so nothing can go first".into(), hint);
+        }
+        let mut spelled = Vec::new();
+        for scope in scopes {
+            let kinds = layout.tables.iter().filter_map(|map| map.scope_columns()).map(|(.., wire)| &wire.wire);
+            let mut text = scope.clone();
+            for kind in kinds {
+                match spelling(kind, &text) {
+                    Some(canonical) => text = canonical,
+                    None => {
+                        let text = format!("\"{scope}\" is no {} of at most {SCOPE_MAX} characters", kind.name());
+                        return refuse(text, "give a value of the column that \"scope_by\" names");
+                    }
+                }
+            }
+            spelled.push(text);
+        }
+        spelled.sort_unstable();
+        spelled.dedup();
+        Ok(Some(spelled))
     }
 
     /// With the giver's link running in `host`: from the way back to the open entry.
-    pub(super) async fn cut_in(&self, survey: &Survey, host: &mut Host, to: Owner) -> Result<CutReport> {
-        let mut report = self.cut_report(to);
+    pub(super) async fn cut_in(
+        &self,
+        survey: &Survey,
+        host: &mut Host,
+        to: Owner,
+        scopes: Option<&[String]>,
+    ) -> Result<CutReport> {
+        let mut report = self.cut_report(to, scopes);
         let (way, back) = (self.way_of(survey, to.other())?, self.way_of(survey, to)?);
         host.until(self, |p| p.backfilled).await?;
         self.prepare_back(&back).await.context("preparing the way back")?;
+        self.name_scopes(&way, scopes).await?;
         if !host.pulse().compared {
             self.reporter.event(&Event::Phase { name: "verify".into(), detail: "before the cut over".into() });
             let result = host.verify(self).await?;
@@ -129,11 +175,32 @@ impl Session {
         }
         host.settle(self).await?;
         report.forecast_ms = self.forecast(&way, host).await?;
-        self.hook("before_cutover", self.plan.hooks.before_cutover.as_ref(), to).await?;
-        let opened = self.fence_and_decide(&way, host, &mut report).await?;
-        (report.done, report.turn) = (true, opened.turn);
-        self.after_open(survey, to, opened.turn, opened.position.0).await?;
+        self.hook("before_cutover", self.plan.hooks.before_cutover.as_ref(), to, scopes).await?;
+        let opened = self.fence_and_decide(&way, host, scopes, &mut report).await?;
+        let ownership = self.agreed(survey.layout()).await?;
+        (report.done, report.turn) = (true, ownership.turns());
+        self.after_open(survey, &ownership, opened.position.0).await?;
+        self.hook("after_cutover", self.plan.hooks.after_cutover.as_ref(), to, scopes).await?;
         Ok(report)
+    }
+
+    /// Both stores know these scopes before one of them is fenced, and each that the other knows (a process may have died
+    /// between the two): what is not named is as the rest, and goes with it.
+    pub(super) async fn name_scopes(&self, way: &Way, scopes: Option<&[String]>) -> Result<()> {
+        let layout = way.layout.as_ref();
+        let here = way.sender.gate(layout, Side::Source).await?;
+        let there = way.receiver.gate(layout, Side::Target).await?;
+        let known = here.scopes.iter().chain(&there.scopes).map(|s| &s.scope);
+        let mut all: Vec<String> = known.chain(scopes.unwrap_or_default()).cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let (sender, receiver) = (way.sender.who().await?, way.receiver.who().await?);
+        self.patiently(|| way.receiver_admin.name_scopes(layout, Side::Target, &receiver, &all)).await?;
+        failpoint("cutover.named");
+        self.patiently(|| way.sender_admin.name_scopes(layout, Side::Source, &sender, &all)).await
     }
 
     /// How long writes would be refused, from what one entry takes now. More than the plan allows is a closed gate.
@@ -163,7 +230,13 @@ impl Session {
         Ok(forecast_ms)
     }
 
-    async fn fence_and_decide(&self, way: &Way, host: &mut Host, report: &mut CutReport) -> Result<Opened> {
+    async fn fence_and_decide(
+        &self,
+        way: &Way,
+        host: &mut Host,
+        scopes: Option<&[String]>,
+        report: &mut CutReport,
+    ) -> Result<Opened> {
         let m = self.migration();
         let cut = self.next_cut().await?;
         self.source.journal(m, "cutover", "fencing", &format!("attempt {cut}, the {} gives", way.owner.name())).await?;
@@ -171,17 +244,17 @@ impl Session {
         let limit = Duration::from_millis(self.plan.cutover.max_write_pause_ms);
         failpoint("cutover.begun");
         let mut steps = Steps { began, at: began, steps_ms: vec![] };
-        let decided = self.drain_and_decide(way, host, cut, limit, &mut steps).await;
+        let decided = self.drain_and_decide(way, host, scopes, cut, limit, &mut steps).await;
         let opened = match decided {
             Ok(opened) => opened,
-            Err(error) => match self.decided_after_all(way).await? {
+            Err(error) => match self.decided_after_all(way, cut).await? {
                 Some(opened) => opened,
                 None => return Err(self.give_back(way, host, cut, error, &steps).await),
             },
         };
         failpoint("cutover.decided");
-        self.source.journal(m, "cutover", "decided", &format!("turn {}", opened.turn)).await?;
-        self.wait_until_told(host, opened.turn).await?;
+        self.source.journal(m, "cutover", "decided", &described(&opened.turns)).await?;
+        self.wait_until_told(host, &opened.turns).await?;
         steps.done("open");
         failpoint("cutover.told");
         report.pause_ms = began.elapsed().as_millis() as u64;
@@ -199,15 +272,22 @@ impl Session {
     }
 
     /// Tries again as long as there is time: each try waits for a lock no longer than the plan says.
-    async fn fence(&self, way: &Way, cut: u64, began: Instant, limit: Duration) -> Result<()> {
+    async fn fence(
+        &self,
+        way: &Way,
+        scopes: Option<&[String]>,
+        cut: u64,
+        began: Instant,
+        limit: Duration,
+    ) -> Result<()> {
         let grantee = way.sender.who().await?;
         let lock_timeout_ms = i64::try_from(self.plan.cutover.lock_timeout_ms).unwrap_or(300);
         let mut pause = Duration::from_millis(5);
         loop {
             let left = limit.saturating_sub(began.elapsed());
             let pause_ms = i64::try_from(left.as_millis()).unwrap_or(0);
-            let fence =
-                Fence { pause_ms, lock_timeout_ms: lock_timeout_ms.min(pause_ms.max(1)), cut, grantee: &grantee };
+            let lock_timeout_ms = lock_timeout_ms.min(pause_ms.max(1));
+            let fence = Fence { pause_ms, lock_timeout_ms, cut, grantee: &grantee, scopes };
             match way.sender_admin.fence(&way.layout, Side::Source, &fence).await {
                 Ok(_) => return Ok(()),
                 Err(e) if e.is_retry() && began.elapsed() + pause < limit => {
@@ -224,37 +304,49 @@ impl Session {
         &self,
         way: &Way,
         host: &mut Host,
+        scopes: Option<&[String]>,
         cut: u64,
         limit: Duration,
         steps: &mut Steps,
     ) -> Result<Opened> {
         let began = steps.began;
-        self.fence(way, cut, began, limit).await?;
+        self.fence(way, scopes, cut, began, limit).await?;
         steps.done("fence");
         failpoint("cutover.fenced");
         let left = limit.saturating_sub(began.elapsed());
         let late = || Error::new(Kind::Gate, "the rest was not at the taker within \"max_write_pause\"");
-        tokio::time::timeout(left, host.hand_over(self, cut)).await.map_err(|_| late())??;
+        // Behind the fence nothing is given out any more: the numbers can go with the rest.
+        let numbered = async {
+            let carried = self.carry_numbers(way).await;
+            failpoint("cutover.numbered");
+            carried
+        };
+        let drained = tokio::time::timeout(left, host.hand_over(self, cut));
+        let (drained, numbered) = tokio::join!(drained, numbered);
+        drained.map_err(|_| late())??;
+        numbered?;
         steps.done("drain");
         failpoint("cutover.drained");
-        self.carry_numbers(way).await?;
-        steps.done("numbers");
-        failpoint("cutover.numbered");
         let decided = host.decide(self, cut).await;
         steps.done("decide");
         decided
     }
 
     /// The commit of a decision may have been lost on its way to us: the gate says what is true.
-    async fn decided_after_all(&self, way: &Way) -> Result<Option<Opened>> {
+    async fn decided_after_all(&self, way: &Way, cut: u64) -> Result<Option<Opened>> {
         let gate = self.patiently(|| way.sender.gate(&way.layout, Side::Source)).await?;
-        Ok(gate.closed.then(|| Opened { turn: gate.turn, position: Default::default() }))
+        let turns: Vec<Turn> = gate.parts().filter(|p| p.covered && p.closed).map(|p| p.at(p.turn)).collect();
+        Ok((gate.cut == cut && !turns.is_empty()).then(|| Opened { turns, position: Default::default() }))
     }
 
     /// Nothing happened: writes are taken again, at the latest when the fence runs out.
     async fn give_back(&self, way: &Way, host: &mut Host, cut: u64, error: Error, steps: &Steps) -> Error {
+        // What never was fenced is not waited for again: who held it may hold it for long.
+        let unfenced = match way.sender.gate(&way.layout, Side::Source).await {
+            Ok(gate) if gate.cut != cut => Ok(()),
+            _ => self.unfence_in_time(way, steps.began).await,
+        };
         let _ = host.release(self).await;
-        let unfenced = self.patiently(|| way.sender_admin.unfence(&way.layout, Side::Source)).await;
         // Best effort: the fence runs out by itself.
         let _ = self.source.journal(self.migration(), "cutover", "aborted", &format!("attempt {cut}: {error}")).await;
         if let Err(e) = unfenced {
@@ -267,79 +359,112 @@ impl Session {
         Error::new(kind, text).hint(hint)
     }
 
-    async fn wait_until_told(&self, host: &mut Host, turn: u64) -> Result<()> {
-        let began = Instant::now();
-        let mut warned = false;
+    /// No longer than the fence lasts: it runs out by itself then.
+    async fn unfence_in_time(&self, way: &Way, began: Instant) -> Result<()> {
+        let limit = Duration::from_millis(self.plan.cutover.max_write_pause_ms);
         loop {
-            if host.pulse().told_turn >= turn {
-                return Ok(());
-            }
-            if !warned && began.elapsed() > TELL_PATIENCE {
-                warned = true;
-                let text = "decided, but the taker has not heard of it: nobody takes writes until it has";
-                self.reporter.event(&Event::Warning(text.into()));
-            }
-            match tokio::time::timeout(Duration::from_millis(200), host.until(self, |p| p.told_turn >= turn)).await {
-                Ok(result) => return result,
-                Err(_) => host.check().await?,
+            match way.sender_admin.unfence(&way.layout, Side::Source).await {
+                Err(e) if e.is_retry() && began.elapsed() < limit => self.stop.sleep(Duration::from_millis(50)).await,
+                done => return done,
             }
         }
     }
 
+    async fn wait_until_told(&self, host: &mut Host, turns: &[Turn]) -> Result<()> {
+        if let Ok(told) = tokio::time::timeout(TELL_PATIENCE, host.until(self, |p| p.has_told(turns))).await {
+            return told;
+        }
+        let text = "decided, but the taker has not heard of it: nobody takes writes until it has";
+        self.reporter.event(&Event::Warning(text.into()));
+        host.until(self, |p| p.has_told(turns)).await
+    }
+
     /// A decision that was not delivered: whoever comes by delivers it.
-    pub(super) async fn deliver(&self, survey: &Survey, to: Owner) -> Result<u64> {
+    pub(super) async fn deliver(&self, survey: &Survey, to: Owner, turns: &[Turn]) -> Result<()> {
         // Whoever decided may be about to deliver it; if he died his lease runs out.
-        let turn = loop {
-            match self.standing(survey.layout()).await? {
-                Standing::Owned { turn, .. } => return Ok(turn),
-                Standing::Torn(why) => return Err(self.torn(&why)),
-                Standing::Handing { turn, .. } if self.held().await?.is_none() => break turn,
-                Standing::Handing { .. } => {}
+        while self.held().await?.is_some() {
+            if self.agreed(survey.layout()).await?.handing().is_none() {
+                return Ok(());
             }
             self.check_stop()?;
             self.stop.sleep(Duration::from_millis(100)).await;
-        };
+        }
         self.reporter.event(&Event::Note(format!("delivering the decided change of owner to the {}", to.name())));
         let way = self.way_of(survey, to.other())?;
         let mut host = Host::start(self, &way, false, vec![]);
-        let told = self.wait_until_told(&mut host, turn).await;
+        let told = self.wait_until_told(&mut host, turns).await;
         let position = host.pulse().confirmed.0;
         let ended = host.shut_down().await;
         told?;
         ended?;
-        self.after_open(survey, to, turn, position).await?;
-        Ok(turn)
+        let ownership = self.agreed(survey.layout()).await?;
+        self.after_open(survey, &ownership, position).await?;
+        let scopes: Vec<String> = turns.iter().filter_map(|t| t.scope.clone()).collect();
+        let scopes = turns.iter().all(|t| t.scope.is_some()).then_some(scopes.as_slice());
+        self.hook("after_cutover", self.plan.hooks.after_cutover.as_ref(), to, scopes).await
     }
 
     /// What a process that died behind the opening left undone.
-    pub(super) async fn finish_opening(&self, survey: &Survey, owner: Owner, turn: u64) -> Result<()> {
-        if self.told_turn().await? >= turn || self.held().await?.is_some() {
+    pub(super) async fn finish_opening(&self, survey: &Survey, ownership: &Ownership) -> Result<()> {
+        if self.told_turn().await? >= ownership.turns() || self.held().await?.is_some() {
             return Ok(());
         }
-        self.after_open(survey, owner, turn, 0).await
+        self.after_open(survey, ownership, 0).await?;
+        // Of which it was is not known any more.
+        self.hook("after_cutover", self.plan.hooks.after_cutover.as_ref(), ownership.split().0, None).await
     }
 
-    /// The taker is open: what cost its writers something goes, applications are told, and so is the user's hook.
-    async fn after_open(&self, survey: &Survey, to: Owner, turn: u64, position: u64) -> Result<()> {
-        let way = self.way_of(survey, to.other())?;
-        self.patiently(|| way.receiver_admin.unfence(&way.layout, Side::Target)).await?;
+    /// The taker is open: what cost its writers something goes, and applications are told.
+    async fn after_open(&self, survey: &Survey, ownership: &Ownership, position: u64) -> Result<()> {
+        for owner in ownership.senders() {
+            let way = self.way_of(survey, owner)?;
+            self.patiently(|| way.sender_admin.unfence(&way.layout, Side::Source)).await?;
+        }
         failpoint("cutover.unfenced");
-        self.publish_route(to, turn, position).await?;
+        self.publish_route(ownership, position).await?;
         failpoint("cutover.routed");
-        self.source
-            .journal(self.migration(), "cutover", "done", &format!("turn {turn}: the {} owns", to.name()))
-            .await?;
-        self.hook("after_cutover", self.plan.hooks.after_cutover.as_ref(), to).await
+        let (rest, others) = ownership.split();
+        let mut text = format!("turn {}: the {} owns", ownership.turns(), rest.name());
+        if !others.is_empty() {
+            text += &format!(" the rest, the {} {}", rest.other().name(), others.join(", "));
+        }
+        self.source.journal(self.migration(), "cutover", "done", &text).await
     }
 
     /// A fence without a decision, left by a process that died: it has run out or will; what hangs on the tables goes.
     pub(super) async fn clear_stale_fence(&self, way: &Way) -> Result<()> {
         let gate = way.sender.gate(&way.layout, Side::Source).await?;
-        if gate.fenced && !gate.closed {
-            self.patiently(|| way.sender_admin.unfence(&way.layout, Side::Source)).await?;
+        if !gate.fenced || gate.deadline_ms == 0 || gate.parts().all(|p| p.closed) {
+            return Ok(());
+        }
+        self.patiently(|| way.sender_admin.unfence(&way.layout, Side::Source)).await?;
+        if gate.parts().any(|p| p.covered && !p.closed) {
             let text = format!("attempt {}: a process died before it decided", gate.cut);
             self.source.journal(self.migration(), "cutover", "aborted", &text).await?;
         }
         Ok(())
     }
+}
+
+fn described(turns: &[Turn]) -> String {
+    let one = |t: &Turn| match &t.scope {
+        Some(scope) => format!("turn {} of {scope}", t.turn),
+        None => format!("turn {}", t.turn),
+    };
+    turns.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A scope as both stores write it; `None`: it is no value of this kind.
+fn spelling(kind: &schema::Kind, text: &str) -> Option<String> {
+    let spelled = match kind {
+        schema::Kind::Int { .. } => text.trim().parse::<i128>().ok()?.to_string(),
+        schema::Kind::Uuid => {
+            let lower = text.trim().to_lowercase();
+            let shape =
+                |(i, c): (usize, char)| if [8, 13, 18, 23].contains(&i) { c == '-' } else { c.is_ascii_hexdigit() };
+            (lower.len() == 36 && lower.chars().enumerate().all(shape)).then_some(lower)?
+        }
+        _ => text.to_owned(),
+    };
+    (spelled.chars().count() <= SCOPE_MAX).then_some(spelled)
 }

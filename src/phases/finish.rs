@@ -9,9 +9,10 @@ use crate::store::Side;
 
 use super::abort::bare;
 use super::host::Host;
-use super::owner::{Owner, Standing};
+use super::owner::Owner;
 use super::report::FinishReport;
 use super::session::Session;
+use super::survey::Survey;
 
 /// What becomes of the old tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +29,13 @@ impl Session {
         let m = self.migration();
         let mut report = FinishReport { migration: m.to_owned(), ..FinishReport::default() };
         if self.source.is_installed(m, Side::Source).await? {
-            self.check_finishable().await?;
-            self.bring_back_in_step().await?;
+            let survey = self.survey().await?;
+            self.check_finishable(&survey).await?;
+            self.bring_back_in_step(&survey).await?;
         } else if !self.source.has_gate(m, Side::Source).await? {
             let text = format!("migration \"{m}\" is not there: it was never begun, or is finished");
             return Err(Error::new(Kind::Gate, text).hint(self.command("status")));
-        } else if !self.source.gate(&bare(m), Side::Source).await?.closed {
+        } else if self.source.gate(&bare(m), Side::Source).await?.parts().any(|p| !p.closed) {
             return Err(Error::changed("the old tables' gate is open"));
         }
         self.reporter.event(&Event::Phase { name: "finish".into(), detail: "removing what carried the data".into() });
@@ -55,28 +57,27 @@ impl Session {
     }
 
     /// Only where the target owns everything, and nobody is at work.
-    async fn check_finishable(&self) -> Result<()> {
-        let survey = self.survey().await?;
+    async fn check_finishable(&self, survey: &Survey) -> Result<()> {
         if let Some(holder) = self.held().await? {
             let text = format!("\"{holder}\" runs this migration");
             return Err(
                 Error::new(Kind::Locked, text).hint("stop that process first: nothing is kept in step afterwards")
             );
         }
-        match self.standing(survey.layout()).await? {
-            Standing::Owned { by: Owner::Target, .. } => Ok(()),
-            Standing::Torn(why) => Err(self.torn(&why)),
-            _ => Err(Error::new(Kind::Gate, "the target does not own the data").hint(self.command("cutover"))),
+        match self.agreed(survey.layout()).await?.owns_all(Owner::Target) {
+            true => Ok(()),
+            false => {
+                Err(Error::new(Kind::Gate, "the target does not own all of the data").hint(self.command("cutover")))
+            }
         }
     }
 
     /// The old store gets the last writes of the new one: it is the picture of the last moment of this migration.
-    async fn bring_back_in_step(&self) -> Result<()> {
-        let survey = self.survey().await?;
-        let way = self.way_of(&survey, Owner::Target)?;
+    async fn bring_back_in_step(&self, survey: &Survey) -> Result<()> {
+        let way = self.way_of(survey, Owner::Target)?;
         debug_assert_eq!(way.layout.link(), Link::Reverse);
         let mut host = Host::start(self, &way, false, vec![]);
-        let result = host.until(self, |p| p.in_sync || p.drained.0 > 0).await;
+        let result = host.come_into_step(self).await;
         let ended = host.shut_down().await;
         result.and(ended)
     }

@@ -12,13 +12,21 @@ use super::owner::Owner;
 use super::session::Session;
 
 impl Session {
-    pub(super) async fn hook(&self, name: &str, hook: Option<&Hook>, to: Owner) -> Result<()> {
+    /// `scopes`: of which it is; `None` for everything.
+    pub(super) async fn hook(
+        &self,
+        name: &str,
+        hook: Option<&Hook>,
+        to: Owner,
+        scopes: Option<&[String]>,
+    ) -> Result<()> {
         let Some(hook) = hook else { return Ok(()) };
         self.reporter.event(&Event::Note(format!("running the hook \"{name}\"; it may run again")));
         self.source.journal(self.migration(), "cutover", name, "run").await?;
         let env = [
             ("MIGRATE_MIGRATION", self.migration().to_owned()),
             ("MIGRATE_OWNER", to.name().to_owned()),
+            ("MIGRATE_SCOPES", scopes.unwrap_or_default().join(",")),
             ("MIGRATE_HOOK", name.to_owned()),
         ];
         match run_program(&hook.run, &env, Duration::from_millis(hook.timeout_ms)).await {

@@ -46,11 +46,23 @@ impl Host {
         };
         let backfill = session.plan.backfill;
         let bounds = Bounds { chunk_rows: backfill.chunk_rows, chunk_bytes: backfill.chunk_bytes };
-        let start = Start { ends: ends(&way.sender), bounds, begin_anew, totals, pulse: pulse_in };
+        // Of two processes the one that has the relay's lease gets the applier's too: neither keeps the other from both.
+        let (leased, relay_leads) = oneshot::channel();
+        let start =
+            Start { ends: ends(&way.sender), bounds, begin_anew, totals, pulse: pulse_in, leased: Some(leased) };
         let (transport, stop) = (way.transport.clone(), halt.clone());
         let relay = spawn("relay", async move { relay::run(start, transport.as_ref(), inbox, &stop).await });
         let (transport, stop, end) = (way.transport.clone(), halt.clone(), ends(&way.receiver));
-        let applier = spawn("applier", async move { applier::run(end, transport.as_ref(), &stop).await });
+        let applier = spawn("applier", async move {
+            match relay_leads.await {
+                Ok(()) => applier::run(end, transport.as_ref(), &stop).await,
+                // The relay's own error says why there is nothing to apply.
+                Err(_) => {
+                    stop.wait().await;
+                    Ok(())
+                }
+            }
+        });
         Self { ends: [Some(relay), Some(applier)], commands, pulse, halt }
     }
 
@@ -73,9 +85,12 @@ impl Host {
         }
     }
 
-    /// The error of an end that has ended.
+    /// The error of an end that has ended; told once, and from then on that it has.
     pub async fn check(&mut self) -> Result<()> {
         for end in &mut self.ends {
+            if end.is_none() {
+                return Err(Error::retry("one end of the link has ended"));
+            }
             if let Some(task) = end.take_if(|task| task.is_finished()) {
                 task.await?;
                 return Err(Error::retry("one end of the link ended by itself"));
@@ -149,6 +164,14 @@ impl Host {
         self.send(session, Command::Ping(reply)).await?;
         self.answer(session, answer).await?;
         Ok(began.elapsed())
+    }
+
+    /// Until everything that was dirty when the relay began is at the receiver. Under writes nothing is ever in step, but
+    /// an entry behind which nothing was left dirty comes all the time.
+    pub async fn come_into_step(&mut self, session: &Session) -> Result<()> {
+        self.until(session, |p| p.head.position.0 > 0).await?;
+        let from = self.pulse().head.position;
+        self.until(session, |p| p.in_sync || p.drained > from).await
     }
 
     /// Marks keys dirty, so that the next seals send what they are now.

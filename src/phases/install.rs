@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use crate::entry::Link;
 use crate::error::{Context, Result};
 use crate::event::Event;
-use crate::store::{BEGIN_ANEW, Side};
+use crate::mapping::Layout;
+use crate::store::{BEGIN_ANEW, Side, Store};
 
 use super::session::Session;
 use super::survey::{Survey, full_hex};
 
+/// Setting of a link's source: capture as it was installed.
+const FINGERPRINT: &str = "fingerprint";
 /// How long installing keeps trying for locks that the application holds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,9 +60,7 @@ impl Session {
             self.patiently(capture).await.context(format!("capture on \"{}\"", map.source))?;
         }
         self.hold().await?;
-        let fingerprint = self.source.fingerprint(layout).await?;
-        self.source.put(m, Side::Source, "fingerprint", &fingerprint).await?;
-        self.source.put(m, Side::Source, "installed", "1").await?;
+        capture_is_installed(self.source.as_ref(), layout).await?;
         self.source.journal(m, "dual-write", "done", "capture is in place").await?;
         self.reporter.event(&Event::Note("dual-write: capture is in place".into()));
         Ok(())
@@ -90,9 +91,7 @@ impl Session {
     }
 
     async fn capture_is_whole(&self, survey: &Survey) -> Result<bool> {
-        let was = self.source.get(self.migration(), Side::Source, "fingerprint").await?;
-        let now = self.source.fingerprint(survey.layout()).await?;
-        if was.as_deref() != Some(&now) {
+        if !capture_holds(self.source.as_ref(), survey.layout()).await? {
             let text = "capture at the source was altered while nothing looked: it is installed again, and all rows are copied anew";
             self.reporter.event(&Event::Warning(text.into()));
             return Ok(false);
@@ -171,4 +170,17 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether capture at a link's source is as it was installed.
+pub(super) async fn capture_holds(source: &dyn Store, layout: &Layout) -> Result<bool> {
+    let was = source.get(&layout.migration, Side::Source, FINGERPRINT).await?;
+    Ok(was == Some(source.fingerprint(layout).await?))
+}
+
+/// Remembers capture as it is now, at the end of its installation.
+pub(super) async fn capture_is_installed(source: &dyn Store, layout: &Layout) -> Result<()> {
+    let fingerprint = source.fingerprint(layout).await?;
+    source.put(&layout.migration, Side::Source, FINGERPRINT, &fingerprint).await?;
+    source.put(&layout.migration, Side::Source, "installed", "1").await
 }

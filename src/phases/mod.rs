@@ -13,6 +13,7 @@ mod gates;
 mod grants;
 mod hook;
 mod host;
+mod hosts;
 mod init;
 mod install;
 mod numbers;
@@ -26,6 +27,7 @@ mod route;
 mod session;
 mod status;
 mod survey;
+mod survive;
 mod verify;
 mod way;
 

@@ -32,7 +32,7 @@ impl Session {
         for map in &way.layout.tables {
             self.check_stop()?;
             self.reporter.event(&Event::Note(format!("rehearsing the way back of \"{}\"", map.source)));
-            let rows = way.sender.sample(&way.layout, map.id, ROWS).await?;
+            let rows = way.sender.page(&way.layout, map.id, Side::Source, None, ROWS).await?;
             let mut table = RehearsedTable { table: map.target.to_string(), ..RehearsedTable::default() };
             for page in rows.chunks(AT_ONCE) {
                 let act = || way.receiver.rehearse(&way.layout, map.id, page);

@@ -120,6 +120,19 @@ pub struct VerifyReport {
     pub run_by: String,
 }
 
+impl VerifyReport {
+    /// Both, where each compared another part.
+    pub fn and(mut self, other: Self) -> Self {
+        self.tables.extend(other.tables);
+        self.digests += other.digests;
+        self.positions += other.positions;
+        self.mismatches += other.mismatches;
+        self.differences.extend(other.differences);
+        self.more += other.more;
+        self
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Default)]
 pub struct VerifiedTable {
     pub source: String,
@@ -168,8 +181,10 @@ pub struct StatusReport {
     pub holder_for_ms: i64,
     pub holder_alive: bool,
     pub last_verify: Option<String>,
-    /// `source`, `target`; `nobody` while a decided change of owner is not delivered; `unknown` where the stores disagree.
+    /// `source`, `target`; `divided` where each owns some scopes; `nobody` while a decided change of owner is not delivered; `unknown` where the stores disagree.
     pub owner: String,
+    /// Scopes that were ever named.
+    pub scopes: Vec<StatusScope>,
     /// Changes of owner so far, and the last of which applications were told.
     pub turn: u64,
     pub told_turn: u64,
@@ -177,6 +192,14 @@ pub struct StatusReport {
     pub roll_back_why: String,
     pub next: String,
     pub journal: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct StatusScope {
+    pub scope: String,
+    /// `source`, `target`, `nobody` or `unknown`.
+    pub owner: String,
+    pub turn: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Default)]
@@ -203,6 +226,8 @@ pub struct CutReport {
     pub migration: String,
     /// Who owns the data now: `source` or `target`.
     pub owner: String,
+    /// Of which this is said; empty: everything.
+    pub scopes: Vec<String>,
     /// Whether the owner changed.
     pub done: bool,
     /// Changes of owner so far.
@@ -210,7 +235,7 @@ pub struct CutReport {
     pub forecast_ms: u64,
     /// From before the first write could be refused until the new owner took them.
     pub pause_ms: u64,
-    /// The pause by its steps: `fence`, `drain`, `numbers`, `decide`, `open`.
+    /// The pause by its steps: `fence`, `drain` (and generated numbers), `decide`, `open`.
     pub steps_ms: Vec<(String, u64)>,
     pub run_by: String,
     pub next: String,
@@ -239,6 +264,33 @@ impl CutReport {
         self.steps_ms = serde_json::from_value(cut["steps_ms"].clone()).unwrap_or_default();
         Ok(self)
     }
+}
+
+/// `migrate survive`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct SurviveReport {
+    pub migration: String,
+    /// `source` or `target`: whose data counts.
+    pub survivor: String,
+    pub tables: Vec<SurviveTable>,
+    /// Whether the other store was made equal; otherwise nothing was changed.
+    pub copied: bool,
+    pub turn: u64,
+    pub mismatches: u64,
+    pub next: String,
+}
+
+/// What each store had that the other had not, when they were compared.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct SurviveTable {
+    pub source: String,
+    pub target: String,
+    pub source_rows: u64,
+    pub target_rows: u64,
+    pub only_source: u64,
+    pub only_target: u64,
+    /// The key is at both, with other values.
+    pub differ: u64,
 }
 
 /// A gate before the cut over.

@@ -1,13 +1,13 @@
 //! The route: where applications find who takes their writes. A hint that can be rebuilt from the two gates; it is told
 //! only after the new owner is open.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::error::Result;
 use crate::event::Event;
 use crate::store::Side;
 
-use super::owner::Owner;
+use super::owner::Ownership;
 use super::session::Session;
 
 /// The setting in both stores, in the forward link's control tables.
@@ -22,10 +22,13 @@ impl Session {
     }
 
     /// `{"version":1,"default":"target","scopes":{},"epoch":1,"position":7}`; `epoch` counts the changes of owner.
-    pub(super) async fn publish_route(&self, owner: Owner, turn: u64, position: u64) -> Result<()> {
-        let m = self.migration();
+    pub(super) async fn publish_route(&self, ownership: &Ownership, position: u64) -> Result<()> {
+        let (m, turn) = (self.migration(), ownership.turns());
+        let (rest, others) = ownership.split();
+        let scopes: Map<String, Value> =
+            others.into_iter().map(|scope| (scope.to_owned(), json!(rest.other().name()))).collect();
         let route = json!({
-            "version": 1, "default": owner.name(), "scopes": {}, "epoch": turn, "position": position,
+            "version": 1, "default": rest.name(), "scopes": scopes, "epoch": turn, "position": position,
         });
         let text = route.to_string();
         self.source.put(m, Side::Source, ROUTE, &text).await?;

@@ -54,6 +54,11 @@ pub struct Session {
 const CODEC: &Wire = &Wire;
 
 impl Session {
+    /// Whether the plan divides ownership.
+    pub fn is_scoped(&self) -> bool {
+        self.plan.cutover.scope_by.is_some() || self.plan.tables.iter().any(|t| t.scope_by.is_some())
+    }
+
     pub async fn open(options: Options) -> Result<Self> {
         let env = |name: &str| std::env::var(name).ok();
         let plan = plan::load(&options.plan_path, &env).map_err(plan::to_error)?;

@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::store::{LinkState, Side};
 
-use super::owner::{Owner, Standing};
-use super::report::{Backlog, StatusReport, StatusTable};
+use super::owner::{Owner, Ownership, Standing};
+use super::report::{Backlog, StatusReport, StatusScope, StatusTable};
 use super::session::Session;
 use super::verify::is_alive;
 use super::way::Way;
@@ -16,6 +16,14 @@ impl Session {
     pub async fn status(&self) -> Result<StatusReport> {
         let m = self.migration();
         let mut report = StatusReport { migration: m.to_owned(), ..StatusReport::default() };
+        if !self.source.is_installed(m, Side::Source).await? && self.source.has_gate(m, Side::Source).await? {
+            report.phase = "finished".into();
+            report.owner = "target".into();
+            report.roll_back_why = "it has ended: the target owns the data, the old tables refuse writes".into();
+            report.next =
+                format!("{} --release-source   (or --drop-source) for the old tables", self.command("finish"));
+            return Ok(report);
+        }
         if !self.source.is_installed(m, Side::Source).await? {
             report.phase = "not begun".into();
             report.roll_back_why = "nothing was moved yet".into();
@@ -25,14 +33,14 @@ impl Session {
         }
         let survey = self.survey().await?;
         let installed = self.is_installed().await?;
-        let standing = match installed {
-            true => self.standing(survey.layout()).await?,
-            false => Standing::Owned { by: Owner::Source, turn: 0 },
+        let ownership = match installed {
+            true => self.ownership(survey.layout()).await?,
+            false => Ownership { rest: Standing::Owned { by: Owner::Source, turn: 0 }, scopes: vec![] },
         };
-        let giver = match &standing {
-            Standing::Owned { by, .. } => *by,
-            Standing::Handing { to, .. } => to.other(),
-            Standing::Torn(_) => Owner::Source,
+        let giver = match (&ownership.rest, ownership.handing()) {
+            (_, Some((to, _))) => to.other(),
+            (Standing::Owned { by, .. }, None) => *by,
+            _ => Owner::Source,
         };
         let way = self.way_of(&survey, giver)?;
         let link = way.layout.link();
@@ -44,7 +52,8 @@ impl Session {
         }
         report.last_verify = self.last_verify().await?.map(|v| describe_verify(&v, source.now_ms));
         report.phase = self.phase(&report).await?;
-        self.fill_owner(&mut report, &standing);
+        self.fill_owner(&mut report, &ownership);
+        report.scopes = ownership.scopes.iter().map(|(scope, standing)| of_scope(scope, standing)).collect();
         report.told_turn = self.told_turn().await?;
         for line in self.source.journal_lines(m, JOURNAL_LINES).await? {
             report.journal.push(format!("{}: {} {}", line.phase, line.step, line.detail));
@@ -53,12 +62,13 @@ impl Session {
     }
 
     /// Who owns the data, whether it can go back, and what comes next.
-    fn fill_owner(&self, report: &mut StatusReport, standing: &Standing) {
-        report.can_roll_back = true;
-        match standing {
-            Standing::Owned { by: Owner::Source, turn } => {
-                (report.owner, report.turn) = ("source".into(), *turn);
-                report.roll_back_why = match turn {
+    fn fill_owner(&self, report: &mut StatusReport, ownership: &Ownership) {
+        (report.can_roll_back, report.turn) = (true, ownership.turns());
+        let any = ownership.handing();
+        match (ownership.torn(), any) {
+            (None, None) if ownership.owns_all(Owner::Source) => {
+                report.owner = "source".into();
+                report.roll_back_why = match report.turn {
                     0 => "nothing was cut over: the source owns every row, and `migrate abort` leaves it as it was",
                     _ => "it was rolled back: the source owns every row",
                 }
@@ -66,14 +76,21 @@ impl Session {
                 let in_sync = report.phase == "in sync";
                 report.next = self.command(if in_sync { "cutover" } else { "apply" });
             }
-            Standing::Owned { by: Owner::Target, turn } => {
-                (report.owner, report.turn) = ("target".into(), *turn);
+            (None, None) if !ownership.owns_all(Owner::Target) => {
+                (report.owner, report.phase) = ("divided".into(), "divided".into());
+                let rollback = self.command("rollback");
+                report.roll_back_why =
+                    format!("`{rollback} --all` (or `--scope`) gives every write of the target back");
+                report.next = format!("{} --follow", self.command("apply"));
+            }
+            (None, None) => {
+                report.owner = "target".into();
                 report.phase = "cut over".into();
                 report.roll_back_why = format!("`{}` gives every write of the target back", self.command("rollback"));
                 report.next = format!("{} --follow", self.command("apply"));
             }
-            Standing::Handing { to, turn } => {
-                (report.owner, report.turn) = ("nobody".into(), *turn);
+            (None, Some((to, _))) => {
+                report.owner = "nobody".into();
                 report.phase = "handing over".into();
                 report.can_roll_back = false;
                 report.roll_back_why = format!(
@@ -82,11 +99,11 @@ impl Session {
                 );
                 report.next = self.command("apply");
             }
-            Standing::Torn(why) => {
+            (Some(why), _) => {
                 (report.owner, report.phase) = ("unknown".into(), "torn".into());
                 report.can_roll_back = false;
-                report.roll_back_why = why.clone();
-                report.next = "a person decides which store's data counts".into();
+                report.roll_back_why = why.to_owned();
+                report.next = format!("{} --side source   (or target) compares them", self.command("survive"));
             }
         }
     }
@@ -155,6 +172,15 @@ async fn receiver_state(way: &Way) -> Result<Option<LinkState>> {
         return Ok(None);
     }
     way.receiver.link_state(m, link, Side::Target).await.map(Some)
+}
+
+fn of_scope(scope: &str, standing: &Standing) -> StatusScope {
+    let (owner, turn) = match standing {
+        Standing::Owned { by, turn } => (by.name(), *turn),
+        Standing::Handing { turn, .. } => ("nobody", *turn),
+        Standing::Torn(_) => ("unknown", 0),
+    };
+    StatusScope { scope: scope.to_owned(), owner: owner.into(), turn }
 }
 
 fn describe_verify(v: &serde_json::Value, now_ms: i64) -> String {

@@ -10,8 +10,10 @@ use crate::link::compare::PassResult;
 use crate::mapping::BACK;
 use crate::store::{LinkState, Side};
 
+use super::apply::OF_TARGET;
+use super::install::capture_holds;
 use super::outcome;
-use super::owner::{Owner, Standing};
+use super::owner::Owner;
 use super::report::VerifyReport;
 use super::session::Session;
 use super::survey::Survey;
@@ -26,23 +28,37 @@ impl Session {
         self.check_begun(&survey).await?;
         self.check_same_plan(&survey).await?;
         let held = self.held().await?;
-        let (result, run_by) = match &held {
-            Some(holder) => (self.ask_host("verify", "{}").await?, holder.clone()),
-            None => (self.verify_here(&survey, repair).await?, "this process".to_owned()),
+        let ownership = match &held {
+            Some(_) => self.agreed(survey.layout()).await?,
+            None => self.settle_owner(&survey).await?,
         };
-        if repair && held.is_some() && !result.differences.is_empty() {
-            self.ask_host("repair", &outcome::write(&result)).await?;
+        let mut all: Option<VerifyReport> = None;
+        for owner in ownership.senders() {
+            let result = match &held {
+                Some(_) => self.verify_there(owner, repair).await?,
+                None => self.verify_here(&survey, owner, repair).await?,
+            };
+            let report = self.present(&self.way_of(&survey, owner)?, &result, show_values).await?;
+            all = Some(match all {
+                Some(before) => before.and(report),
+                None => report,
+            });
         }
-        let owner = match self.standing(survey.layout()).await? {
-            Standing::Owned { by, .. } => by,
-            _ => Owner::Source,
-        };
-        let way = self.way_of(&survey, owner)?;
-        let mut report = self.present(&way, &result, show_values).await?;
+        let mut report = all.unwrap_or_default();
         self.note_verify(Some(&report)).await?;
         report.wall_ms = began.elapsed().as_millis() as u64;
-        report.run_by = run_by;
+        report.run_by = held.unwrap_or_else(|| "this process".to_owned());
         Ok(report)
+    }
+
+    /// What this side owns, compared by the process that hosts its link.
+    async fn verify_there(&self, owner: Owner, repair: bool) -> Result<PassResult> {
+        let of = if owner == Owner::Target { OF_TARGET } else { "" };
+        let result = self.ask_host(&format!("verify{of}"), "{}").await?;
+        if repair && !result.differences.is_empty() {
+            self.ask_host(&format!("repair{of}"), &outcome::write(&result)).await?;
+        }
+        Ok(result)
     }
 
     pub(super) async fn check_begun(&self, survey: &Survey) -> Result<()> {
@@ -59,7 +75,8 @@ impl Session {
 
     /// Who holds a giver's lease now, of either link, if anybody alive does.
     pub(super) async fn held(&self) -> Result<Option<String>> {
-        let state = self.source.link_state(self.migration(), Link::Forward, Side::Source).await?;
+        let forward = async || self.source.link_state(self.migration(), Link::Forward, Side::Source).await;
+        let state = forward().await?;
         if is_alive(&state) {
             return Ok(state.holder);
         }
@@ -68,14 +85,39 @@ impl Session {
             return Ok(None);
         }
         let state = self.target.link_state(&back, Link::Reverse, Side::Source).await?;
+        if is_alive(&state) {
+            return Ok(state.holder);
+        }
+        // A host that turned round between the two looks is at the first one by now.
+        let state = forward().await?;
         Ok(if is_alive(&state) { state.holder } else { None })
     }
 
-    async fn verify_here(&self, survey: &Survey, repair: bool) -> Result<PassResult> {
-        if !self.fingerprint_holds(survey).await? {
+    /// After a host died: until each lease that it may have had is free, or somebody else hosts.
+    pub(super) async fn wait_for_leases(&self) -> Result<()> {
+        let (m, back) = (self.migration(), format!("{}{BACK}", self.migration()));
+        let leases = [
+            (&self.source, m, Link::Forward, Side::Source),
+            (&self.target, m, Link::Forward, Side::Target),
+            (&self.target, back.as_str(), Link::Reverse, Side::Source),
+            (&self.source, back.as_str(), Link::Reverse, Side::Target),
+        ];
+        for (store, migration, link, side) in leases {
+            while store.is_installed(migration, side).await?
+                && is_alive(&store.link_state(migration, link, side).await?)
+                && self.held().await?.is_none()
+            {
+                self.check_stop()?;
+                self.stop.sleep(ANSWER_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn verify_here(&self, survey: &Survey, owner: Owner, repair: bool) -> Result<PassResult> {
+        if !capture_holds(self.source.as_ref(), survey.layout()).await? {
             return Err(Error::changed("capture at the source is not as it was installed").hint(self.command("apply")));
         }
-        let owner = self.settle_owner(survey).await?;
         let mut host = self.host_of(survey, owner).await?;
         let result = async {
             host.until(self, |p| p.backfilled).await?;
@@ -89,11 +131,6 @@ impl Session {
         let ended = host.shut_down().await;
         let result = result?;
         ended.map(|()| result)
-    }
-
-    async fn fingerprint_holds(&self, survey: &Survey) -> Result<bool> {
-        let was = self.source.get(self.migration(), Side::Source, "fingerprint").await?;
-        Ok(was == Some(self.source.fingerprint(survey.layout()).await?))
     }
 
     async fn ask_host(&self, verb: &str, body: &str) -> Result<PassResult> {
@@ -121,5 +158,5 @@ impl Session {
 
 /// Whether a lease is held by somebody who renewed it in time, by the database's clock.
 pub fn is_alive(state: &LinkState) -> bool {
-    state.holder.is_some() && state.expires_ms > state.now_ms
+    state.holder.is_some() && state.expires_ms >= state.now_ms
 }

@@ -8,7 +8,7 @@ use crate::mapping::Layout;
 use crate::store::{Gate, Side, Store};
 use crate::transport::Transport;
 
-use super::owner::{Owner, Standing, standing};
+use super::owner::{Owner, Ownership};
 use super::session::Session;
 use super::survey::Survey;
 
@@ -68,15 +68,25 @@ impl Session {
         Ok((self.source.gate(layout, Side::Source).await?, self.target.gate(layout, Side::Target).await?))
     }
 
-    pub(super) async fn standing(&self, layout: &Layout) -> Result<Standing> {
+    pub(super) async fn ownership(&self, layout: &Layout) -> Result<Ownership> {
         let (source, target) = self.gates(layout).await?;
-        Ok(standing(&source, &target))
+        Ok(Ownership::of(&source, &target))
+    }
+
+    /// The same, where the two stores agree.
+    pub(super) async fn agreed(&self, layout: &Layout) -> Result<Ownership> {
+        let ownership = self.ownership(layout).await?;
+        match ownership.torn() {
+            Some(why) => Err(self.torn(why)),
+            None => Ok(ownership),
+        }
     }
 
     pub(super) fn torn(&self, why: &str) -> Error {
         Error::changed(format!("the two stores do not agree about who owns the data: {why}")).hint(format!(
-            "nothing was overwritten and both links stand still; `{}` shows both",
-            self.command("status")
+            "nothing was overwritten and both links stand still; `{} --side source` (or target) compares them, and \
+             names the side that counts",
+            self.command("survive")
         ))
     }
 }

@@ -18,6 +18,8 @@ pub struct Cutover {
     pub approvals: Vec<String>,
     /// For one try on one table.
     pub lock_timeout_ms: u64,
+    /// The source column by which ownership is divided, so that a part goes first.
+    pub scope_by: Option<At<String>>,
     /// Nobody writes the rows of the plan's tables that are not the plan's: they may be refused too.
     pub whole_tables: bool,
 }
@@ -30,6 +32,7 @@ impl Default for Cutover {
             verified_within_ms: 900_000,
             approvals: vec![],
             lock_timeout_ms: 300,
+            scope_by: None,
             whole_tables: false,
         }
     }
@@ -51,46 +54,37 @@ pub struct Hooks {
     pub after_cutover: Option<Hook>,
 }
 
+/// What is wrong is noted, and no plan comes of it: then what stands here does not count.
 pub(super) fn cutover(reader: &mut Reader, node: &Node) -> Option<Cutover> {
-    let keys = ["max_write_pause", "max_lag", "verified_within", "approvals", "lock_timeout", "whole_tables"];
+    let keys =
+        ["scope_by", "max_write_pause", "max_lag", "verified_within", "approvals", "lock_timeout", "whole_tables"];
     let fields = reader.fields(node, "cutover", &keys)?;
     let usual = Cutover::default();
-    let mut time = |key: &str, range, usual| fields.get(key).map_or(Some(usual), |n| reader.millis(n, key, range));
+    let mut time =
+        |key: &str, range, usual| fields.get(key).and_then(|n| reader.millis(n, key, range)).unwrap_or(usual);
     let max_write_pause_ms = time("max_write_pause", 50..=600_000, usual.max_write_pause_ms);
     let max_lag_ms = time("max_lag", 1..=600_000, usual.max_lag_ms);
     let verified_within_ms = time("verified_within", 1_000..=30 * DAY_MS, usual.verified_within_ms);
     let lock_timeout_ms = time("lock_timeout", 10..=900, usual.lock_timeout_ms);
-    let whole_tables = fields.get("whole_tables").map_or(Some(false), |n| reader.flag(n, "whole_tables"));
-    let approvals = fields.get("approvals").map_or(Some(vec![]), |n| reader.names(n, "approvals"));
+    let whole_tables = fields.get("whole_tables").and_then(|n| reader.flag(n, "whole_tables")).unwrap_or(false);
+    let approvals = fields.get("approvals").and_then(|n| reader.names(n, "approvals")).unwrap_or_default();
+    let approvals = approvals.into_iter().map(|name| name.value).collect();
+    let scope_by = fields.get("scope_by").and_then(|n| reader.text(n, "scope_by"));
     Some(Cutover {
-        max_write_pause_ms: max_write_pause_ms?,
-        max_lag_ms: max_lag_ms?,
-        verified_within_ms: verified_within_ms?,
-        approvals: approvals?.into_iter().map(|name| name.value).collect(),
-        lock_timeout_ms: lock_timeout_ms?,
-        whole_tables: whole_tables?,
+        scope_by,
+        max_write_pause_ms,
+        max_lag_ms,
+        verified_within_ms,
+        approvals,
+        lock_timeout_ms,
+        whole_tables,
     })
 }
 
 pub(super) fn hooks(reader: &mut Reader, node: &Node) -> Option<Hooks> {
     let fields = reader.fields(node, "hooks", &["before_cutover", "after_cutover"])?;
-    let mut one = |key: &str, aborts| fields.get(key).map(|n| hook(reader, n, key, aborts));
-    let (before, after) = (one("before_cutover", true), one("after_cutover", false));
-    Some(Hooks { before_cutover: before.transpose_or()?, after_cutover: after.transpose_or()? })
-}
-
-/// `Some(None)` is a hook with a problem, which was noted.
-trait TransposeOr<T> {
-    fn transpose_or(self) -> Option<Option<T>>;
-}
-
-impl<T> TransposeOr<T> for Option<Option<T>> {
-    fn transpose_or(self) -> Option<Option<T>> {
-        match self {
-            None => Some(None),
-            Some(found) => found.map(Some),
-        }
-    }
+    let mut one = |key: &str, aborts| fields.get(key).and_then(|n| hook(reader, n, key, aborts));
+    Some(Hooks { before_cutover: one("before_cutover", true), after_cutover: one("after_cutover", false) })
 }
 
 fn hook(reader: &mut Reader, node: &Node, what: &str, aborts: bool) -> Option<Hook> {

@@ -44,6 +44,10 @@ fn render_table(out: &mut Render, table: &TableMap) {
     if let Some(owned) = &table.owned {
         out.pair("owns", owned);
     }
+    if let Some(scope) = table.scope {
+        out.text("scope");
+        out.count(scope);
+    }
 }
 
 /// As far as it decides about a value's form: bounds only decide what is refused.
@@ -104,6 +108,13 @@ pub fn plan_hash(plan: &Plan) -> Hash {
         for (name, sql) in &table.reverse {
             out.text("reverse");
             out.pair(name, sql);
+        }
+        for (name, tolerance) in &table.tolerance {
+            out.text("tolerance");
+            out.pair(name, tolerance.value.as_str());
+        }
+        if let Some(scope) = table.scope_by.as_ref().or(plan.cutover.scope_by.as_ref()) {
+            out.pair("scope", scope);
         }
     }
     out.hash()

@@ -26,6 +26,7 @@ mod read;
 mod resolve;
 mod reverse;
 mod rules;
+mod scope;
 mod secret;
 mod shared;
 mod suggest;

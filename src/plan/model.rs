@@ -128,6 +128,8 @@ pub struct TablePlan {
     pub reverse: Vec<(At<String>, At<String>)>,
     /// By target column: how far values may lie apart and still count as equal.
     pub tolerance: Vec<(At<String>, At<Decimal>)>,
+    /// The key `scope_by`: the source column that stands in for the one of `cutover`.
+    pub scope_by: Option<At<String>>,
 }
 
 impl TablePlan {
@@ -165,12 +167,14 @@ impl ColumnSource {
     pub fn expression(&self, engine: EngineName) -> Option<String> {
         match self {
             Self::Sql(sql) => Some(sql.clone()),
-            Self::Cast { column, to } => {
-                let quote = if engine == EngineName::MySql { '`' } else { '"' };
-                let doubled = column.replace(quote, &format!("{quote}{quote}"));
-                Some(format!("CAST({quote}{doubled}{quote} AS {to})"))
-            }
+            Self::Cast { column, to } => Some(format!("CAST({} AS {to})", quoted(engine, column))),
             Self::Column(_) | Self::Const(_) => None,
         }
     }
+}
+
+/// A name in SQL, by the engine's rules.
+pub(super) fn quoted(engine: EngineName, name: &str) -> String {
+    let quote = if engine == EngineName::MySql { '`' } else { '"' };
+    format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}")))
 }

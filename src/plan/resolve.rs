@@ -12,6 +12,7 @@ use super::keys;
 use super::model::{At, Plan, TablePlan};
 use super::order;
 use super::problem::{Problem, Span, Text};
+use super::scope;
 use super::shared;
 use super::suggest::did_you_mean;
 use super::tolerance;
@@ -175,6 +176,8 @@ fn bare(place: usize, source: TableName, target: TableName) -> Option<TableMap> 
         constants: Vec::new(),
         filter: None,
         owned: None,
+        scope: None,
+        within: None,
         ordered_alike: false,
         tolerance: Vec::new(),
     })
@@ -340,6 +343,7 @@ impl<'a> Pair<'a> {
         self.check_names(&columns, notes);
         let key = keys::resolve(&self, &columns, notes);
         let tolerance = tolerance::resolve(&self, &columns, key.as_ref().map_or(&[][..], |k| &k.wire), notes);
+        let scope = scope::resolve(plan, &self, &columns, notes);
         if notes.problems.len() > before {
             return None;
         }
@@ -371,6 +375,8 @@ impl<'a> Pair<'a> {
             constants,
             filter: self.plan.filter.as_ref().map(|f| f.value.clone()),
             owned: self.plan.owned.as_ref().map(|f| f.value.clone()),
+            scope,
+            within: None,
             ordered_alike,
             tolerance,
         };

@@ -5,6 +5,7 @@
 //! target's rows becomes the filter, and the filter what is owned at the source.
 
 use super::back::{Back, How};
+use super::model::quoted;
 use super::resolve::{Facts, Resolved};
 use crate::mapping::{BACK, Layout, Origin, TableMap, WireColumn, wire_kind};
 use crate::schema::{Column, EngineName, Kind};
@@ -59,6 +60,13 @@ fn swapped(map: &TableMap, backs: &[Back], facts: &Facts) -> Result<TableMap, Ve
         let place = columns.iter().position(|c| c.origin == Origin::Column(map.columns[*i].target.name.clone()))?;
         Some((place, far.clone()))
     });
+    let scope = map.scope.and_then(|i| {
+        let there = &map.columns[i].target.name;
+        columns.iter().position(|c| c.origin == Origin::Column(there.clone()))
+    });
+    if map.scope != scope && scope.is_none() {
+        return Err(vec![format!("the scope of \"{}\" can't be had from the target", map.source)]);
+    }
     Ok(TableMap {
         id: map.id,
         source: map.target.clone(),
@@ -70,6 +78,8 @@ fn swapped(map: &TableMap, backs: &[Back], facts: &Facts) -> Result<TableMap, Ve
         constants: vec![],
         filter,
         owned: map.filter.clone(),
+        scope,
+        within: None,
         ordered_alike: map.ordered_alike && in_order,
         columns,
     })
@@ -94,24 +104,13 @@ fn wire(map: &TableMap, back: &Back, column: &Column, facts: &Facts) -> Option<W
             let wire = wire_kind(from, &kind, to, &column.kind).ok()?;
             Some(WireColumn { origin: Origin::Sql(sql), source_kind: kind, wire, target: column.clone() })
         }),
-        How::Given(sql) if sql.trim().eq_ignore_ascii_case("null") => {
-            let there = super::derive::held(from, &column.kind);
-            let wire = wire_kind(from, &there, to, &column.kind).ok()?;
-            Some(WireColumn {
-                origin: Origin::Sql("NULL".to_owned()),
-                source_kind: there,
-                wire,
-                target: column.clone(),
-            })
-        }
         How::Given(sql) => {
-            let table = map.target.clone();
             let asked = |((to, text), _): &(&(String, String), &Result<Option<Kind>, String>)| {
-                text == sql && (table.name == *to || table.to_string() == *to)
+                text == sql && (map.target.name == *to || map.target.to_string() == *to)
             };
             let kind = match facts.reverses.iter().find(asked) {
                 Some((_, Ok(Some(kind)))) => kind.clone(),
-                // SQLite types its values by themselves; a table that was made was asked by now.
+                // A null was not asked about; SQLite types its values by themselves.
                 _ => super::derive::held(from, &column.kind),
             };
             let wire = wire_kind(from, &kind, to, &column.kind).ok()?;
@@ -163,11 +162,6 @@ fn same(engine: EngineName, column: &Column, value: &Value) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-fn quoted(engine: EngineName, name: &str) -> String {
-    let quote = if engine == EngineName::MySql { '`' } else { '"' };
-    format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}")))
 }
 
 /// A kind as the type of a cast; MySQL casts into types of its own.

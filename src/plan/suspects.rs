@@ -50,6 +50,9 @@ pub fn suspects(
                 add(check, columns, Violation::RowOver { bytes });
             }
         }
+        for (columns, violation) in super::scope::crossing(&resolved.layout, map, source) {
+            add(&check::CROSSES_SCOPES, columns, violation);
+        }
         let Some(target) = facts.target.get(&map.target) else { continue };
         for index in filled_key(target, map).iter().chain(&target.uniques) {
             match of_unique(facts, source, map, index) {
@@ -390,6 +393,9 @@ pub fn counted(map: &TableMap, suspect: &Suspect, rows: u64) -> Finding {
         }
         Violation::Twice { .. } => {
             format!("{within} [{names}], which is unique at the target, has what a row of another table brings too")
+        }
+        Violation::Orphan { .. } if suspect.check == &check::CROSSES_SCOPES => {
+            format!("{within} [{names}] refers to a row that is of another scope, or does not travel")
         }
         Violation::Orphan { .. } => {
             format!("{within} [{names}] refers to a parent that is not there, or that its filter keeps back")

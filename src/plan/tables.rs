@@ -7,7 +7,7 @@ use crate::value::Decimal;
 
 /// As many as fit a [`crate::entry::TableId`] with room to spare; sorting them by foreign keys is quadratic.
 const MAX_TABLES: usize = 4096;
-const KEYS: [&str; 9] = ["from", "to", "key", "columns", "skip", "where", "owns", "reverse", "verify"];
+const KEYS: [&str; 10] = ["from", "to", "key", "columns", "skip", "where", "owns", "reverse", "verify", "scope_by"];
 
 pub(super) fn tables(reader: &mut Reader, node: &Node) -> Option<Vec<TablePlan>> {
     let nodes = reader.list(node, "tables", "tables: [{ from: customers }]")?;
@@ -56,7 +56,8 @@ fn table(reader: &mut Reader, node: &Node) -> Option<TablePlan> {
     let owned = fields.get("owns").and_then(|n| reader.text(n, "owns"));
     let reverse = fields.get("reverse").map(|n| reverse(reader, n)).unwrap_or_default();
     let tolerance = fields.get("verify").map(|n| tolerance(reader, n)).unwrap_or_default();
-    let table = TablePlan { from: from?, to, key, columns, skip, filter, owned, reverse, tolerance };
+    let scope_by = fields.get("scope_by").and_then(|n| reader.text(n, "scope_by"));
+    let table = TablePlan { from: from?, to, key, columns, skip, filter, owned, reverse, tolerance, scope_by };
     used_once(reader, &table);
     Some(table)
 }

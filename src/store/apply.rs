@@ -7,6 +7,7 @@
 mod aside;
 pub(super) mod write;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::entry::*;
@@ -75,18 +76,47 @@ pub async fn apply<E: Engine>(
     let m = layout.migration.as_str();
     let Some(lag_ms) = move_checkpoint(e, &mut tx, m, lease, &from, last).await? else { return Ok(Applied::Moved) };
     e.mark_applier(&mut tx, layout.base()).await?;
-    let mut a = Applying { e, layout, verdicts: vec![] };
+    let (mut verdicts, mut ours) = (Vec::new(), None);
     for entry in entries {
+        let layout = only_the_senders(e, &mut tx, layout, &mut ours, entry).await?;
+        let mut a = Applying { e, layout: &layout, verdicts };
         if let Some(refusal) = a.entry(&mut tx, entry).await? {
             return Ok(Applied::Refused(refusal));
         }
+        verdicts = a.verdicts;
+        if matches!(entry.refs, Refs::Control(Control::Open { .. })) {
+            ours = None;
+        }
     }
-    keep_verdicts(e, &mut tx, codec, m, last.header.heard, &a.verdicts).await?;
-    let verdicts = a.verdicts;
+    keep_verdicts(e, &mut tx, codec, m, last.header.heard, &verdicts).await?;
     e.unmark_applier(&mut tx, layout.base()).await?;
     e.check_deferred(&mut tx).await?;
     e.commit(tx).await?;
     Ok(Applied::Done { verdicts, lag_ms })
+}
+
+/// What an entry may touch. What this store owns (`ours`, read where it is not known) the sender can't own too.
+async fn only_the_senders<'l, E: Engine>(
+    e: &E,
+    tx: &mut E::Tx,
+    layout: &'l Layout,
+    ours: &mut Option<Scopes>,
+    entry: &Entry,
+) -> Result<Cow<'l, Layout>> {
+    if layout.is_scoped() {
+        let ours = match ours {
+            Some(known) => known,
+            None => ours.insert(gate::look_in(e, tx, layout, Side::Target).await?.owned()),
+        };
+        if ours.meets(entry.header.owned.as_ref().unwrap_or(&Scopes::ALL)) {
+            let text =
+                "the sender brings rows that this store owns: one of the two was restored from before a cut over";
+            return Err(Error::changed(text).hint(
+                "nothing was overwritten; `migrate survive PLAN --side source` (or target) names the side that counts",
+            ));
+        }
+    }
+    Ok(layout.within(entry.header.owned.as_ref()))
 }
 
 /// The guard, first in the transaction: the checkpoint is exactly `from`, of an epoch not above the entry's, and the
@@ -165,7 +195,7 @@ impl<E: Engine> Applying<'_, E> {
             Refs::Control(Control::Begin { .. }) => self.begin(tx, entry).await.map(|()| None),
             // Nothing of ours follows: what the applier has to know of it is its place in the chain.
             Refs::Control(Control::Fence { .. } | Control::Abort { .. }) => Ok(None),
-            Refs::Control(Control::Open { turn }) => self.open(tx, *turn).await.map(|()| None),
+            Refs::Control(Control::Open { turns }) => gate::open(self.e, tx, self.layout, turns).await.map(|()| None),
         }
     }
 
@@ -178,17 +208,6 @@ impl<E: Engine> Applying<'_, E> {
             let fresh = table_is_empty(self.e, tx, m, map).await?;
             let value = if fresh { entry.header.generation.to_string() } else { String::new() };
             control::put_in(self.e, tx, m, Side::Target, &fresh_key(map), &value).await?;
-        }
-        Ok(())
-    }
-
-    /// From this transaction on this store takes the application's writes. Told twice it changes nothing; told late, by a
-    /// sender that was restored from before a later change of owner, neither.
-    async fn open(&self, tx: &mut E::Tx, turn: u64) -> Result<()> {
-        let now = gate::look_in(self.e, tx, self.layout, Side::Target).await?;
-        if now.turn < turn {
-            gate::set_fence(self.e, tx, self.layout, Side::Target, false, 0, 0).await?;
-            gate::set_owner(self.e, tx, self.layout, Side::Target, false, turn).await?;
         }
         Ok(())
     }

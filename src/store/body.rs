@@ -10,8 +10,7 @@ use crate::schema::{Addition, Definition, EngineName, Kind, NewTable, Table, Tab
 use crate::value::{Key, Row};
 
 use super::engine::{Engine, Mode};
-use super::read::Reader;
-use super::sql::{Cells, Sql};
+use super::read::{Reader, Which};
 use super::*;
 
 pub struct SqlStore<E: Engine> {
@@ -74,9 +73,7 @@ impl<E: Engine> Store for SqlStore<E> {
     }
 
     async fn now_ms(&self) -> Result<i64> {
-        let mut tx = self.engine.begin(Mode::Look).await?;
-        let row = Sql::new(&self.engine, "").push("SELECT ").push(E::NOW_MS).first(&mut tx).await?;
-        Ok(row.map(|r| r.int(0)).unwrap_or_default())
+        control::now_ms(&self.engine).await
     }
 
     async fn is_installed(&self, migration: &str, side: Side) -> Result<bool> {
@@ -171,6 +168,21 @@ impl<E: Engine> Store for SqlStore<E> {
         gate::mark(&self.engine, layout, side, closed).await.map(drop)
     }
 
+    async fn name_scopes(&self, layout: &Layout, side: Side, grantee: &str, scopes: &[String]) -> Result<()> {
+        gate::name(&self.engine, layout, side, grantee, scopes).await
+    }
+
+    async fn name_turn(
+        &self,
+        layout: &Layout,
+        side: Side,
+        grantee: &str,
+        closed: Option<bool>,
+        turn: u64,
+    ) -> Result<()> {
+        gate::name_turn(&self.engine, layout, side, grantee, closed, turn).await
+    }
+
     async fn has_gate(&self, migration: &str, side: Side) -> Result<bool> {
         gate::exists(&self.engine, migration, side).await
     }
@@ -260,8 +272,23 @@ impl<E: Engine> Store for SqlStore<E> {
         apply::apply(&self.engine, self.codec, layout, lease, from, entries).await
     }
 
-    async fn sample(&self, layout: &Layout, table: TableId, max_rows: u64) -> Result<Vec<Row>> {
-        rehearse::sample(&self.engine, layout, table, max_rows).await
+    async fn page(
+        &self,
+        layout: &Layout,
+        table: TableId,
+        side: Side,
+        after: Option<&Key>,
+        max_rows: u64,
+    ) -> Result<Vec<Row>> {
+        let (mut tx, mut rows) = (self.engine.begin(Mode::Look).await?, Vec::new());
+        let mut each = |row| {
+            rows.push(row);
+            Ok(true)
+        };
+        let which = Which::Range { after, upto: None, limit: Some(max_rows) };
+        let reader = Reader::new(&self.engine, &layout.migration, map_of(layout, table)?, side);
+        reader.rows(&mut tx, which, &mut each).await?;
+        Ok(rows)
     }
 
     async fn rehearse(&self, layout: &Layout, table: TableId, rows: &[Row]) -> Result<Rehearsed> {

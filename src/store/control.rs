@@ -59,6 +59,17 @@ async fn insert_missing_link<E: Engine>(e: &E, tx: &mut E::Tx, layout: &Layout, 
         .map(|_| ())
 }
 
+/// The database's clock, in milliseconds since 1970.
+pub async fn now_in<E: Engine>(e: &E, tx: &mut E::Tx) -> Result<i64> {
+    let row = Sql::new(e, "").push("SELECT ").push(E::NOW_MS).first(tx).await?;
+    Ok(row.map(|r| r.int(0)).unwrap_or_default())
+}
+
+pub async fn now_ms<E: Engine>(e: &E) -> Result<i64> {
+    let mut tx = e.begin(Mode::Look).await?;
+    now_in(e, &mut tx).await
+}
+
 pub async fn is_installed<E: Engine>(e: &E, migration: &str, side: Side) -> Result<bool> {
     Ok(e.describe(&control_table::<E>(migration, link_table(side))).await?.is_some())
 }

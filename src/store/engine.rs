@@ -114,6 +114,8 @@ pub trait Engine: Send + Sync + Sized + 'static {
     const APPLIER_TABLE: bool = true;
     /// A text of 190 characters at most, which can be a primary key.
     const SHORT: &'static str = Self::TEXT;
+    /// The text of a row's scope, compared by its bytes.
+    const SCOPE: &'static str = Self::TEXT;
     const DML: Dml = Dml::With;
 
     // -- transactions and statements
@@ -191,6 +193,12 @@ pub trait Engine: Send + Sync + Sized + 'static {
     fn select(&self, expression: &str, out: &Out) -> String;
     /// A text expression, to be compared by its bytes.
     fn by_bytes(&self, expression: &str) -> String;
+    /// The text of a scope column's value, which has the bytes of [`scope`](Engine::scope) where it is that one.
+    fn scope_text(&self, expression: &str) -> String;
+    /// A scope, to be compared with `scope_text` and with columns of type [`SCOPE`](Engine::SCOPE).
+    fn scope(&self, scope: &str) -> Arg {
+        scope.into()
+    }
     /// A condition of the plan's over a row of this table, where other rows are at hand too. Here: as it stands, since
     /// names without a table mean the table's own.
     fn of_row(&self, condition: &str, _table: &TableName) -> String {

@@ -141,8 +141,7 @@ pub async fn renew<E: Engine>(e: &E, m: &str, lease: &Lease) -> Result<()> {
 /// It keeps others from taking over, and proves nothing.
 pub async fn say_alive<E: Engine>(e: &E, m: &str, lease: &Lease) -> Result<()> {
     let mut tx = e.begin(Mode::Control).await?;
-    let now = Sql::new(e, m).push("SELECT ").push(E::NOW_MS).first(&mut tx).await?.map_or(0, |row| row.int(0));
-    let alive = format!("{} {}", lease.epoch, now + lease.ttl_ms);
+    let alive = format!("{} {}", lease.epoch, control::now_in(e, &mut tx).await? + lease.ttl_ms);
     control::put_in(e, &mut tx, m, lease.side, ALIVE, &alive).await?;
     e.commit(tx).await
 }

@@ -32,7 +32,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::entry::{
-    Codec, Control, Entry, Epoch, Generation, Hash, Link, Mark, Position, Range, Refusal, TableId, TableKeys, Verdict,
+    Codec, Control, Entry, Epoch, Generation, Hash, Link, Mark, Position, Range, Refusal, TableId, TableKeys, Turn,
+    Verdict,
 };
 use crate::error::{Error, Result};
 use crate::finding::{Counted, Health, Suspect};
@@ -41,7 +42,8 @@ use crate::schema::{Addition, Definition, EngineName, Kind, NewTable, Table, Tab
 use crate::value::Key;
 
 use body::SqlStore;
-pub use seal::BEGIN_ANEW;
+pub use gate::{Fence, Gate, ScopeGate};
+pub use seal::{BEGIN_ANEW, SURVIVES};
 
 /// Which part a login plays, for the rights that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,6 +213,8 @@ pub struct Sealed {
     pub drained: bool,
     /// Nothing visible was left dirty, whether or not the entry may call itself drained.
     pub caught_up: bool,
+    /// A key of what is fenced was dirty.
+    pub breached: bool,
     /// Capture dropped keys at `backlog_limit`, so nothing was sealed: a new generation must begin.
     pub overflowed: bool,
     /// For each `RangeAfter` task, by id: the last key of its range, `None` at the table's end; and its rows.
@@ -223,7 +227,7 @@ pub struct Sealed {
 #[derive(Debug, Clone)]
 pub enum Decided {
     /// Committed: this store has given the data up, and the `open` entry is in its log.
-    Open { turn: u64, sealed: Sealed },
+    Open { turns: Vec<Turn>, sealed: Sealed },
     /// Nothing was done, and why: the fence must be taken away.
     No(String),
 }
@@ -268,21 +272,6 @@ pub struct JournalLine {
     pub detail: String,
 }
 
-/// Whether a store takes the application's writes on a migration's tables, by the rows of [`gate`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Gate {
-    /// Refused until the deadline, by the database's clock; then `closed` alone counts.
-    pub fenced: bool,
-    pub deadline_ms: i64,
-    /// The attempt that fenced it.
-    pub cut: u64,
-    /// Refused for good: the other side owns the data, or will when it hears of it.
-    pub closed: bool,
-    /// Changes of owner that this store knows of.
-    pub turn: u64,
-    pub now_ms: i64,
-}
-
 /// What became of rows that were written and taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rehearsed {
@@ -293,18 +282,6 @@ pub struct Rehearsed {
     pub refused: Vec<String>,
     /// Columns that would come back as something else.
     pub changed: Vec<String>,
-}
-
-/// A fence to be made.
-#[derive(Debug, Clone, Copy)]
-pub struct Fence<'a> {
-    /// How long it holds if nobody decides.
-    pub pause_ms: i64,
-    /// How long it may wait for the locks of one table, at most; writers of that table wait no longer either.
-    pub lock_timeout_ms: i64,
-    pub cut: u64,
-    /// The daily login, whose applier passes.
-    pub grantee: &'a str,
 }
 
 /// A store of any engine. Object-safe, since engines are chosen at run time.
@@ -380,6 +357,8 @@ pub trait Store: Send + Sync {
     async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()>;
     /// The gate's rows alone: it is written down who owns, and nobody is refused.
     async fn mark_gate(&self, layout: &Layout, side: Side, closed: bool) -> Result<()>;
+    /// Names scopes that are to change their owner by themselves: until then each is as the rest. Safe to repeat.
+    async fn name_scopes(&self, layout: &Layout, side: Side, grantee: &str, scopes: &[String]) -> Result<()>;
     /// Whether the gate's rows were ever made; `migration` is the forward link's.
     async fn has_gate(&self, migration: &str, side: Side) -> Result<bool>;
     async fn gate(&self, layout: &Layout, side: Side) -> Result<Gate>;
@@ -389,6 +368,17 @@ pub trait Store: Send + Sync {
     async fn fence(&self, layout: &Layout, side: Side, fence: &Fence<'_>) -> Result<i64>;
     /// Takes the fence and what hangs on the tables for it away; where the gate is closed for good it stays so.
     async fn unfence(&self, layout: &Layout, side: Side) -> Result<()>;
+
+    /// Sets the turn of every part, after a person named the store that counts. `Some(closed)`: and closes or opens them
+    /// all; from the return on the application's writes are refused, or taken. No fence is left.
+    async fn name_turn(
+        &self,
+        layout: &Layout,
+        side: Side,
+        grantee: &str,
+        closed: Option<bool>,
+        turn: u64,
+    ) -> Result<()>;
 
     // -- leases
 
@@ -436,8 +426,15 @@ pub trait Store: Send + Sync {
     async fn record_epoch(&self, migration: &str, lease: &Lease, epoch: Epoch) -> Result<LinkState>;
     /// Applies entries that extend the chain from `from`, all in one transaction with the checkpoint.
     async fn apply(&self, layout: &Layout, lease: &Lease, from: Mark, entries: &[Entry]) -> Result<Applied>;
-    /// Up to so many rows of a table at the link's source, in key order.
-    async fn sample(&self, layout: &Layout, table: TableId, max_rows: u64) -> Result<Vec<crate::value::Row>>;
+    /// Up to so many rows behind a key, in the side's own key order: read now, outside the log.
+    async fn page(
+        &self,
+        layout: &Layout,
+        table: TableId,
+        side: Side,
+        after: Option<&Key>,
+        max_rows: u64,
+    ) -> Result<Vec<crate::value::Row>>;
     /// Writes rows as the applier would, and rolls back: what a link would do to this store. Writers of the same rows
     /// wait meanwhile, so take few at once.
     async fn rehearse(&self, layout: &Layout, table: TableId, rows: &[crate::value::Row]) -> Result<Rehearsed>;

@@ -3,6 +3,7 @@
 //! At the source it is the plan's expressions and filter; at the target the mapped columns within the constants.
 //! A change, a chunk, a digest and a look-up differ only in which keys they ask for, so a value has one meaning.
 
+use crate::entry::Scopes;
 use crate::error::{Error, Kind, Result};
 use crate::mapping::{Origin, TableMap};
 use crate::schema::{Column, Kind as ColumnKind};
@@ -97,8 +98,12 @@ impl<'a, E: Engine> Reader<'a, E> {
         let items = raw.chain(wire).collect::<Vec<_>>().join(", ");
         match self.side {
             Side::Source => {
-                let filter = map.filter.as_ref().map(|f| format!(" WHERE ({f})")).unwrap_or_default();
-                Ok(sql.push(&format!("SELECT {items} FROM {}{filter}", self.e.table(&map.source))))
+                let filter = map.filter.as_ref().map_or_else(|| "1 = 1".to_owned(), |f| format!("({f})"));
+                sql = sql.push(&format!("SELECT {items} FROM {} WHERE {filter}", self.e.table(&map.source)));
+                match map.scope_columns() {
+                    Some((scope, ..)) => Ok(within_scopes(self.e, sql, map, &self.e.quote(scope))),
+                    None => Ok(sql),
+                }
             }
             Side::Target => {
                 sql = sql.push(&format!("SELECT {items} FROM {}", self.e.table(&map.target)));
@@ -223,7 +228,7 @@ impl<'a, E: Engine> Reader<'a, E> {
 
     /// The greatest key of the whole source table, filter or not.
     pub async fn last_key(&self, tx: &mut E::Tx) -> Result<Option<Key>> {
-        let bare = TableMap { filter: None, ..self.map.clone() };
+        let bare = TableMap { filter: None, within: None, ..self.map.clone() };
         let reader = Reader { e: self.e, migration: self.migration, map: &bare, side: self.side };
         let (items, outs) = reader.items(true);
         let sql = reader.base(Sql::new(self.e, self.migration).push(&format!("SELECT {items} FROM (")), true)?;
@@ -264,6 +269,9 @@ pub fn within_constants<'s, E: Engine>(e: &E, mut sql: Sql<'s, E>, map: &TableMa
             sql = sql.push(&format!(" AND {} = ", e.by_bytes(&name))).typed_by_bytes(value, column)?;
         }
     }
+    if let Some((_, scope, _)) = map.scope_columns() {
+        sql = within_scopes(e, sql, map, &format!("{table}{}", e.quote(&scope.name)));
+    }
     if let Some(owned) = &map.owned {
         sql = sql.push(" AND ").push(&match table {
             "" => format!("({owned})"),
@@ -271,6 +279,39 @@ pub fn within_constants<'s, E: Engine>(e: &E, mut sql: Sql<'s, E>, map: &TableMa
         });
     }
     Ok(sql)
+}
+
+/// Only the rows of the scopes that count; `column` is the scope's.
+fn within_scopes<'s, E: Engine>(e: &E, sql: Sql<'s, E>, map: &TableMap, column: &str) -> Sql<'s, E> {
+    match &map.within {
+        Some(within) => among_scopes(e, sql, within, column, &e.scope_text(column)),
+        None => sql,
+    }
+}
+
+/// To follow a condition: `text` is of these scopes, or `column` is null and they have the rest.
+pub fn among_scopes<'s, E: Engine>(
+    e: &E,
+    mut sql: Sql<'s, E>,
+    within: &Scopes,
+    column: &str,
+    text: &str,
+) -> Sql<'s, E> {
+    if !within.rest {
+        sql = sql.push(" AND (1 = 0");
+        for scope in &within.except {
+            sql = sql.push(&format!(" OR {text} = ")).arg(e.scope(scope));
+        }
+        return sql.push(")");
+    }
+    if within.except.is_empty() {
+        return sql;
+    }
+    sql = sql.push(&format!(" AND ({column} IS NULL OR (1 = 1"));
+    for scope in &within.except {
+        sql = sql.push(&format!(" AND {text} <> ")).arg(e.scope(scope));
+    }
+    sql.push("))")
 }
 
 /// A key that came back from our own tables.

@@ -8,22 +8,8 @@ use crate::value::{Key, Row};
 
 use super::apply::write::{Op, Writer};
 use super::engine::{Engine, Mode};
-use super::read::{Reader, Which};
+use super::read::Reader;
 use super::{Rehearsed, Side};
-
-/// Up to so many rows of the giver, in key order.
-pub async fn sample<E: Engine>(e: &E, layout: &Layout, table: TableId, max_rows: u64) -> Result<Vec<Row>> {
-    let map = layout.table(table).ok_or_else(|| Error::changed("the plan has no such table"))?;
-    let mut tx = e.begin(Mode::Look).await?;
-    let mut rows = Vec::new();
-    let mut each = |row| {
-        rows.push(row);
-        Ok(true)
-    };
-    let which = Which::Range { after: None, upto: None, limit: Some(max_rows) };
-    Reader::new(e, &layout.migration, map, Side::Source).rows(&mut tx, which, &mut each).await?;
-    Ok(rows)
-}
 
 /// Each row over the one that is here, and anew where it had gone. Nothing stays.
 pub async fn rehearse<E: Engine>(e: &E, layout: &Layout, table: TableId, rows: &[Row]) -> Result<Rehearsed> {

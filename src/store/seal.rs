@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::entry::*;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::mapping::{Layout, TableMap};
 use crate::value::{Key, Row, Value};
 
@@ -15,11 +15,15 @@ use super::engine::{Engine, Mode};
 use super::lease::{is_ours, lost, ours, ours_at, state_in};
 use super::read::{Reader, Which};
 use super::sql::{Cells, Sql, dirty_table, int_out, link_table, seq_column};
-use super::{SealRequest, Sealed, SealedEntry, Side, TableProgress, Work, control, digest, gate, log};
+use super::{Gate, SealRequest, Sealed, SealedEntry, Side, TableProgress, Work, control, decide, digest, gate, log};
 
 /// Setting at the source, not empty while a new generation must begin whatever the target says: capture was not whole
 /// at some time since the last one began. Cleared by the transaction that begins it.
 pub const BEGIN_ANEW: &str = "begin_anew";
+
+/// Setting at a link's source after a person named the store that counts: how the next generation begins, `anew` or as
+/// `copied`. Cleared by the transaction that begins it.
+pub const SURVIVES: &str = "survives";
 
 /// Dirty rows that are looked up by one statement.
 const LOOK_UP_PAGE: usize = 500;
@@ -28,18 +32,28 @@ pub struct Sealing<'a, E: Engine> {
     e: &'a E,
     codec: &'a dyn Codec,
     req: &'a SealRequest<'a>,
+    /// The request's, of what this store owns.
+    layout: &'a Layout,
     out: Sealed,
 }
 
 pub async fn seal<E: Engine>(e: &E, codec: &dyn Codec, req: &SealRequest<'_>) -> Result<Sealed> {
-    let mut s = Sealing::new(e, codec, req);
     let mut tx = e.begin(Mode::Seal(req.layout)).await?;
+    let gate = match req.layout.is_scoped() {
+        true => Some(gate::look_in(e, &mut tx, req.layout, Side::Source).await?),
+        false => None,
+    };
+    let layout = req.layout.within(gate.as_ref().map(Gate::owned).as_ref());
+    let mut s = Sealing::new(e, codec, req, &layout);
     s.prove(&mut tx).await?;
     s.check_capture(&mut tx).await?;
     if !matches!(req.work, Work::Begin { .. }) && e.overflowed(&mut tx, req.layout).await? {
         // Nothing is sealed: what follows would pretend to be whole.
         s.out.overflowed = true;
         return Ok(s.out);
+    }
+    if let Some(gate) = gate.as_ref().filter(|g| g.is_fenced()) {
+        s.out.breached = decide::first_dirty(e, &mut tx, req.layout, gate).await?.is_some();
     }
     for (table, keys) in req.returned {
         if let Some(map) = req.layout.table(*table) {
@@ -68,17 +82,18 @@ pub async fn seal<E: Engine>(e: &E, codec: &dyn Codec, req: &SealRequest<'_>) ->
 }
 
 impl<'a, E: Engine> Sealing<'a, E> {
-    pub fn new(e: &'a E, codec: &'a dyn Codec, req: &'a SealRequest<'a>) -> Self {
+    pub fn new(e: &'a E, codec: &'a dyn Codec, req: &'a SealRequest<'a>, layout: &'a Layout) -> Self {
         let out = Sealed {
             entries: vec![],
             head: req.head,
             drained: false,
             caught_up: false,
+            breached: false,
             overflowed: false,
             ends: vec![],
             progress: None,
         };
-        Self { e, codec, req, out }
+        Self { e, codec, req, layout, out }
     }
 
     pub fn into_sealed(self) -> Sealed {
@@ -132,6 +147,7 @@ impl<'a, E: Engine> Sealing<'a, E> {
         }
         control::put_in(self.e, tx, &m, Side::Source, "verified", "").await?;
         control::put_in(self.e, tx, &m, Side::Source, BEGIN_ANEW, "").await?;
+        control::put_in(self.e, tx, &m, Side::Source, SURVIVES, "").await?;
         self.out.head = at;
         self.out.drained = self.req.may_drain;
         self.append(tx, Refs::Control(Control::Begin { mapping }), vec![]).await
@@ -140,7 +156,6 @@ impl<'a, E: Engine> Sealing<'a, E> {
     /// Chains, records and remembers one entry; the head moves with it in the same transaction.
     pub async fn append(&mut self, tx: &mut E::Tx, refs: Refs, rows: Vec<Row>) -> Result<()> {
         let (req, prev) = (self.req, self.out.head);
-        let now = Sql::new(self.e, self.migration()).push("SELECT ").push(E::NOW_MS).first(tx).await?;
         let header = Header {
             migration: req.layout.migration.clone(),
             link: req.lease.link,
@@ -151,7 +166,8 @@ impl<'a, E: Engine> Sealing<'a, E> {
             drained: self.out.drained,
             settled: req.settled,
             heard: req.heard,
-            sealed_ms: now.map(|r| r.int(0)).unwrap_or_default(),
+            sealed_ms: control::now_in(self.e, tx).await?,
+            owned: self.layout.tables.first().and_then(|map| map.within.clone()),
         };
         let (hash, bytes) = self.codec.seal(&header, &refs, &rows);
         let head = Mark { generation: prev.generation, position: header.position, hash };
@@ -176,7 +192,7 @@ impl<'a, E: Engine> Sealing<'a, E> {
     /// Takes visible dirty keys up to the bounds, deletes exactly those, and reads the rows of the ones that the
     /// backfill has reached. `true`: nothing visible is left. And the tables of which any was taken.
     async fn take_dirty(&mut self, tx: &mut E::Tx) -> Result<(Vec<TableKeys>, Vec<Row>, bool, Vec<TableId>)> {
-        let layout = self.req.layout;
+        let layout = self.layout;
         let (mut keys, mut rows, mut all, mut tables) = (Vec::new(), Vec::new(), true, Vec::new());
         let mut room = Room { keys: self.req.max_keys.max(1), bytes: self.req.max_bytes };
         let states = log::backfill_rows(self.e, tx, self.codec, layout).await?;
@@ -344,7 +360,7 @@ impl<'a, E: Engine> Sealing<'a, E> {
             Work::Compare(tasks) => {
                 let mut checks = Vec::new();
                 for task in tasks {
-                    let Some(map) = self.req.layout.table(task.table) else { continue };
+                    let Some(map) = self.layout.table(task.table) else { continue };
                     let r = Reader::new(self.e, self.migration(), map, Side::Source);
                     let (check, end, rows) = digest::ask(&r, &mut tx, task).await?;
                     checks.push(check);
@@ -355,8 +371,9 @@ impl<'a, E: Engine> Sealing<'a, E> {
             }
             Work::Fence { cut } => {
                 let gate = gate::look_in(self.e, &mut tx, self.req.layout, Side::Source).await?;
-                if !gate.fenced || gate.cut != *cut || gate.closed || gate.now_ms >= gate.deadline_ms {
-                    return Err(Error::changed("the fence is not there any more: its time ran out"));
+                let undecided = gate.parts().any(|p| p.covered && !p.closed);
+                if !gate.is_fenced() || gate.cut != *cut || !undecided {
+                    return Err(Error::new(Kind::Gate, "the fence is not there any more: its time ran out"));
                 }
                 self.prove(&mut tx).await?;
                 self.append(&mut tx, Refs::Control(Control::Fence { cut: *cut }), vec![]).await?;
@@ -371,7 +388,7 @@ impl<'a, E: Engine> Sealing<'a, E> {
     }
 
     async fn chunk(&mut self, tx: &mut E::Tx, table: TableId, max_rows: u64, max_bytes: u64) -> Result<()> {
-        let layout: &Layout = self.req.layout;
+        let layout = self.layout;
         let Some(map) = layout.table(table) else { return Ok(()) };
         let r = Reader::new(self.e, self.migration(), map, Side::Source);
         let mut state = log::backfill_row(self.e, tx, self.codec, layout, table).await?;

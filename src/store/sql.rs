@@ -217,9 +217,9 @@ const TARGET_TABLES: &[(&str, &str)] = &[(
 /// Which session's open transaction is the applier's, where a setting of the session can't say so.
 pub const APPLIER: (&str, &str) = ("applier", "connection {int} NOT NULL PRIMARY KEY");
 
-/// [`super::gate`]'s two rows, in the forward link's control tables.
-const GATE: &str =
-    "id {int} NOT NULL PRIMARY KEY, closed {int} NOT NULL, deadline_ms {int} NOT NULL, turn {int} NOT NULL";
+/// [`super::gate`]'s rows, in the forward link's control tables.
+const GATE: &str = "id {int} NOT NULL PRIMARY KEY, closed {int} NOT NULL, deadline_ms {int} NOT NULL, \
+                    turn {int} NOT NULL, scope {scope}, fenced {int} NOT NULL, UNIQUE (scope)";
 const LINK: &str = "name {short} NOT NULL PRIMARY KEY, generation {int} NOT NULL, position {int} NOT NULL, \
                     hash {bytes} NOT NULL, epoch {int} NOT NULL, lease_epoch {int} NOT NULL, holder {text}, \
                     since_ms {int} NOT NULL, expires_ms {int} NOT NULL, lag_ms {int} NOT NULL, confirmed {int} NOT NULL";
@@ -238,7 +238,7 @@ pub fn control_ddl<E: Engine>(engine: &E, migration: &str, side: Side) -> String
     let applier = (E::APPLIER_TABLE && migration == base(migration)).then_some(&APPLIER);
     for (name, columns) in own.iter().chain(&shared).chain(applier).chain(gate) {
         let columns = columns.replace("{int}", E::INT).replace("{text}", E::TEXT).replace("{bytes}", E::BYTES);
-        let columns = columns.replace("{short}", E::SHORT);
+        let columns = columns.replace("{short}", E::SHORT).replace("{scope}", E::SCOPE);
         ddl += &format!("CREATE TABLE IF NOT EXISTS {} ({columns});\n", engine.control(migration, name));
     }
     ddl

@@ -44,6 +44,7 @@ pub struct Ledger {
     pub acknowledged: u64,
     pub transactions: u64,
     pub rolled_back: u64,
+    pub refused: u64,
     pub failed: u64,
     pub unknown: u64,
 }
@@ -51,7 +52,7 @@ pub struct Ledger {
 impl Ledger {
     pub fn new(filled: Filled) -> Self {
         let written = HashMap::new();
-        Self { filled, written, acknowledged: 0, transactions: 0, rolled_back: 0, failed: 0, unknown: 0 }
+        Self { filled, written, acknowledged: 0, transactions: 0, rolled_back: 0, refused: 0, failed: 0, unknown: 0 }
     }
 
     pub fn state(&self, table: Demo, n: i64) -> State {
@@ -88,6 +89,7 @@ impl Ledger {
         self.acknowledged += other.acknowledged;
         self.transactions += other.transactions;
         self.rolled_back += other.rolled_back;
+        self.refused += other.refused;
         self.failed += other.failed;
         self.unknown += other.unknown;
     }

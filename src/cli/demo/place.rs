@@ -92,6 +92,8 @@ impl Place {
              target: {{ team: marketing, url: {} }}\n\
              {events}\
              create_tables: true # the target has none yet\n\
+             # One shop goes first. Usually less patient: this is any machine, and it is busy.\n\
+             cutover: {{ scope_by: shop, max_write_pause: 30s, max_lag: 30s }}\n\
              tables:\n\
              {tables}",
             url(&self.source, SOURCE_VARIABLE),

@@ -1,5 +1,6 @@
-//! Applications that do not know of any migration: they insert, update, delete and change keys, in transactions of one
-//! to five statements, some of them rolled back, and note what was acknowledged.
+//! Applications: they insert, update, delete and change keys, in transactions of one to five statements of one shop, some
+//! of them rolled back, and note what was acknowledged. A store that refuses a shop's writes does not own them: the same
+//! transaction is tried at the other one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::ledger::{Filled, Ledger};
 use crate::error::{Error, Result};
-use crate::store::playground::{Demo, End, Op, Playground, Written};
+use crate::store::playground::{Demo, End, Op, Playground, SHOPS, Written};
 use crate::task::{Stop, Task, spawn};
 
 /// Writers at work.
@@ -19,12 +20,12 @@ pub struct Writers {
 }
 
 impl Writers {
-    pub fn start(store: &Arc<Playground>, filled: Filled, writers: u16) -> Self {
+    pub fn start(stores: &[Arc<Playground>; 2], filled: Filled, writers: u16) -> Self {
         let (stop, acknowledged) = (Stop::new(), Arc::new(AtomicU64::new(0)));
         let tasks = (0..writers).map(|number| {
             let writer = Writer::new(filled, number, writers);
-            let (store, stop, acknowledged) = (store.clone(), stop.clone(), acknowledged.clone());
-            spawn(format!("writer {number}"), async move { writer.work(&store, &stop, &acknowledged).await })
+            let (stores, stop, acknowledged) = (stores.clone(), stop.clone(), acknowledged.clone());
+            spawn(format!("writer {number}"), async move { writer.work(&stores, &stop, &acknowledged).await })
         });
         Self { tasks: tasks.collect(), stop, acknowledged, filled }
     }
@@ -55,6 +56,8 @@ struct Writer {
     inserted: [Vec<i64>; 3],
     next_key: i64,
     next_version: i64,
+    /// Which store took a shop's writes last.
+    at: [usize; SHOPS as usize],
 }
 
 /// A transaction in the making: what each key of it would be.
@@ -72,6 +75,8 @@ impl Draft {
 
 /// Pauses between transactions: applications have other things to do, and the migration is to be seen at work.
 const PAUSE_MS: u64 = 8;
+/// Before a refused transaction is tried at the other store.
+const AGAIN: Duration = Duration::from_millis(2);
 /// Failures in a row after which a writer no longer believes in its store.
 const PATIENCE: u64 = 100;
 
@@ -87,15 +92,26 @@ impl Writer {
             inserted: Default::default(),
             next_key: (beyond / of + 1) * of + number,
             next_version: 2,
+            at: [0; SHOPS as usize],
         }
     }
 
-    async fn work(mut self, store: &Playground, stop: &Stop, acknowledged: &AtomicU64) -> Result<Ledger> {
+    async fn work(mut self, stores: &[Arc<Playground>; 2], stop: &Stop, acknowledged: &AtomicU64) -> Result<Ledger> {
         let mut failures = 0;
         while stop.requested().is_none() {
-            let draft = self.draft();
+            let (shop, draft) = self.draft();
             let end = if self.random.one_in(10) { End::Rollback } else { End::Commit };
-            let error = self.finish(store.write(&draft.ops, end).await, draft, acknowledged);
+            let written = loop {
+                let written = stores[self.at[shop]].write(&draft.ops, end).await;
+                if !matches!(written, Written::Refused) || stop.requested().is_some() {
+                    break written;
+                }
+                // While the owner changes nobody takes it for a moment.
+                self.book.refused += 1;
+                self.at[shop] = 1 - self.at[shop];
+                tokio::time::sleep(AGAIN).await;
+            };
+            let error = self.finish(written, draft, acknowledged);
             failures = if error.is_some() { failures + 1 } else { 0 };
             match error {
                 Some(error) if !error.is_retry() || failures > PATIENCE => {
@@ -130,6 +146,7 @@ impl Writer {
                 self.book.rolled_back += 1;
                 None
             }
+            Written::Refused => None,
             Written::Failed(error) => {
                 self.book.failed += 1;
                 Some(error)
@@ -144,36 +161,43 @@ impl Writer {
         }
     }
 
-    fn draft(&mut self) -> Draft {
+    /// Of one shop: its rows are with one owner.
+    fn draft(&mut self) -> (usize, Draft) {
         let mut draft = Draft::default();
+        let any = self.filled_key(Demo::Customers).unwrap_or(self.next_key);
+        let shop = Demo::shop(any);
         for _ in 0..1 + self.random.below(5) {
             let table = Demo::ALL[self.random.below(3) as usize];
             let version = self.next_version;
             self.next_version += 1;
-            let existing = self.existing(table, &draft);
+            let existing = self.existing(table, shop, &draft);
             let (op, effects) = match (self.random.below(20), existing) {
                 (0..=8, Some(n)) => (Op::Update { table, n, version }, vec![(table, n, Some(version))]),
                 (9..=11, Some(n)) => (Op::Delete { table, n }, vec![(table, n, None)]),
                 (12..=13, Some(from)) => {
-                    let to = self.fresh_key();
+                    let to = self.fresh_key(shop);
                     (Op::Rekey { table, from, to, version }, vec![(table, from, None), (table, to, Some(version))])
                 }
                 (14..=15, _) => {
-                    let n = self.deleted(table, &draft).unwrap_or_else(|| self.fresh_key());
+                    let n = self.deleted(table, shop, &draft).unwrap_or_else(|| self.fresh_key(shop));
                     (Op::Insert { table, n, version }, vec![(table, n, Some(version))])
                 }
                 _ => {
-                    let n = self.fresh_key();
+                    let n = self.fresh_key(shop);
                     (Op::Insert { table, n, version }, vec![(table, n, Some(version))])
                 }
             };
             draft.ops.push(op);
             draft.effects.extend(effects);
         }
-        draft
+        (usize::try_from(shop).unwrap_or_default(), draft)
     }
 
-    fn fresh_key(&mut self) -> i64 {
+    /// A shop that any key of ours has comes again within as many keys as there are shops.
+    fn fresh_key(&mut self, shop: i64) -> i64 {
+        while Demo::shop(self.next_key) != shop {
+            self.next_key += self.of;
+        }
         let key = self.next_key;
         self.next_key += self.of;
         key
@@ -198,18 +222,18 @@ impl Writer {
     }
 
     /// A row that is surely there, as this draft would leave it.
-    fn existing(&mut self, table: Demo, draft: &Draft) -> Option<i64> {
-        self.find(table, |book, n| draft.effect(table, n).unwrap_or_else(|| book.version(table, n)).is_some())
+    fn existing(&mut self, table: Demo, shop: i64, draft: &Draft) -> Option<i64> {
+        self.find(table, shop, |book, n| draft.effect(table, n).unwrap_or_else(|| book.version(table, n)).is_some())
     }
 
     /// A key that once was, and is surely free.
-    fn deleted(&mut self, table: Demo, draft: &Draft) -> Option<i64> {
+    fn deleted(&mut self, table: Demo, shop: i64, draft: &Draft) -> Option<i64> {
         let free = super::ledger::State::Is(None);
-        self.find(table, |book, n| draft.effect(table, n).is_none() && book.state(table, n) == free)
+        self.find(table, shop, |book, n| draft.effect(table, n).is_none() && book.state(table, n) == free)
     }
 
-    fn find(&mut self, table: Demo, fits: impl Fn(&Ledger, i64) -> bool) -> Option<i64> {
-        (0..8).find_map(|_| self.any_key(table).filter(|n| fits(&self.book, *n)))
+    fn find(&mut self, table: Demo, shop: i64, fits: impl Fn(&Ledger, i64) -> bool) -> Option<i64> {
+        (0..24).find_map(|_| self.any_key(table).filter(|n| Demo::shop(*n) == shop && fits(&self.book, *n)))
     }
 }
 
@@ -260,7 +284,7 @@ mod tests {
         for table in Demo::ALL {
             store.fill(table, 1, filled.last(table)).await.unwrap();
         }
-        let writers = Writers::start(&store, filled, 3);
+        let writers = Writers::start(&[store.clone(), store.clone()], filled, 3);
         while writers.acknowledged() < 600 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -287,8 +311,8 @@ mod tests {
         assert!(error.is_some() && writer.book.unknown == 1);
         assert_eq!(writer.book.version(Demo::Notes, 2), None);
         for _ in 0..200 {
-            assert_ne!(writer.existing(Demo::Notes, &Draft::default()), Some(2));
-            assert_ne!(writer.deleted(Demo::Notes, &Draft::default()), Some(2));
+            assert_ne!(writer.existing(Demo::Notes, 2, &Draft::default()), Some(2));
+            assert_ne!(writer.deleted(Demo::Notes, 2, &Draft::default()), Some(2));
         }
     }
 }

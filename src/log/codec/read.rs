@@ -133,7 +133,7 @@ impl Reader<'_> {
         let (migration, link, mark) = (self.text()?, self.link()?, self.mark()?);
         let epoch = Epoch(self.number()?);
         let flags = self.take(1)?[0];
-        if flags > 3 {
+        if flags > 7 {
             return Err(bad("unknown flags"));
         }
         Ok(Header {
@@ -147,7 +147,17 @@ impl Reader<'_> {
             settled: flags & 2 == 2,
             heard: Position(self.number()?),
             sealed_ms: self.number()? as i64,
+            owned: if flags & 4 == 4 { Some(self.scopes()?) } else { None },
         })
+    }
+
+    fn scopes(&mut self) -> Result<Scopes> {
+        Ok(Scopes { rest: self.flag()?, except: self.many(Self::text)? })
+    }
+
+    fn turn(&mut self) -> Result<Turn> {
+        let scope = if self.flag()? { Some(self.text()?) } else { None };
+        Ok(Turn { scope, turn: self.number()? })
     }
 
     fn refs(&mut self) -> Result<Refs> {
@@ -160,7 +170,7 @@ impl Reader<'_> {
             3 => match self.take(1)?[0] {
                 0 => Refs::Control(Control::Begin { mapping: Hash(self.array()?) }),
                 1 => Refs::Control(Control::Fence { cut: self.number()? }),
-                2 => Refs::Control(Control::Open { turn: self.number()? }),
+                2 => Refs::Control(Control::Open { turns: self.many(Self::turn)? }),
                 3 => Refs::Control(Control::Abort { cut: self.number()? }),
                 _ => return Err(bad("an unknown decision")),
             },

@@ -110,9 +110,14 @@ fn write_header(out: &mut Vec<u8>, h: &Header) {
     text(out, h.link.name());
     write_mark(out, &Mark { generation: h.generation, position: h.position, hash: h.prev });
     number(out, h.epoch.0);
-    out.push(u8::from(h.drained) | u8::from(h.settled) << 1);
+    out.push(u8::from(h.drained) | u8::from(h.settled) << 1 | u8::from(h.owned.is_some()) << 2);
     number(out, h.heard.0);
     number(out, h.sealed_ms as u64);
+    if let Some(owned) = &h.owned {
+        out.push(u8::from(owned.rest));
+        count(out, owned.except.len());
+        owned.except.iter().for_each(|scope| text(out, scope));
+    }
 }
 
 pub fn write_refs(out: &mut Vec<u8>, refs: &Refs) {
@@ -157,9 +162,14 @@ fn write_control(out: &mut Vec<u8>, control: &Control) {
             out.push(1);
             number(out, *cut);
         }
-        Control::Open { turn } => {
+        Control::Open { turns } => {
             out.push(2);
-            number(out, *turn);
+            count(out, turns.len());
+            for Turn { scope, turn } in turns {
+                out.push(u8::from(scope.is_some()));
+                scope.iter().for_each(|scope| text(out, scope));
+                number(out, *turn);
+            }
         }
         Control::Abort { cut } => {
             out.push(3);

@@ -232,7 +232,7 @@ impl<E: Engine> Writer<'_, E> {
     ) -> Result<Sql<'s, E>> {
         let table = self.e.table(&map.target);
         let told_by_key = |c: &Column| map.target_unique.contains(&c.name) && !is_folded(c);
-        if map.owned.is_some() || map.constants.iter().any(|(c, _)| !told_by_key(c)) {
+        if map.owned.is_some() || map.within.is_some() || map.constants.iter().any(|(c, _)| !told_by_key(c)) {
             sql = self.within_constants(sql, map, &format!("{table}."))?;
         }
         if !respells_keys(map) {

@@ -106,10 +106,11 @@ fn control_tables(e: &MySql, layout: &Layout, map: &TableMap) -> [String; 4] {
         let collation = column.collation.as_ref().map(|c| format!(" COLLATE {c}")).unwrap_or_default();
         format!("{all}, k{} {}{collation} NOT NULL", i + 1, wide(column))
     });
+    let scope = if map.scope_columns().is_some() { format!(", scope {}", name::SCOPE) } else { String::new() };
     let control = |name: &str| e.control_name(&layout.migration, name);
     [
         format!(
-            "CREATE TABLE IF NOT EXISTS {}(seq bigint NOT NULL AUTO_INCREMENT PRIMARY KEY{keys})",
+            "CREATE TABLE IF NOT EXISTS {}(seq bigint NOT NULL AUTO_INCREMENT PRIMARY KEY{keys}{scope})",
             control(&name::dirty(map.id))
         ),
         format!(
@@ -167,8 +168,12 @@ pub fn is_applier(e: &MySql, layout: &Layout, grantee: &str) -> String {
 fn mark(e: &MySql, layout: &Layout, map: &TableMap, image: &str) -> String {
     let dirty = e.control_name(&layout.migration, &name::dirty(map.id));
     let overflow = e.control_name(&layout.migration, OVERFLOW);
-    let columns: Vec<String> = (1..=map.source_key.len()).map(|i| format!("k{i}")).collect();
-    let values: Vec<String> = map.source_key.iter().map(|c| format!("{image}.{}", quote(&c.name))).collect();
+    let mut columns: Vec<String> = (1..=map.source_key.len()).map(|i| format!("k{i}")).collect();
+    let mut values: Vec<String> = map.source_key.iter().map(|c| format!("{image}.{}", quote(&c.name))).collect();
+    if let Some((scope, ..)) = map.scope_columns() {
+        columns.push("scope".to_owned());
+        values.push(name::scope_text(&format!("{image}.{}", quote(scope))));
+    }
     let (columns, values, id) = (columns.join(", "), values.join(", "), map.id.0);
     format!(
         "INSERT INTO {dirty} ({columns}) VALUES ({values}); \
@@ -187,7 +192,11 @@ fn moved(map: &TableMap) -> String {
             _ => format!("NOT (OLD.{name} <=> NEW.{name})"),
         }
     });
-    differs.collect::<Vec<_>>().join(" OR ")
+    let scope = map.scope_columns().map(|(scope, ..)| {
+        let [old, new] = ["OLD", "NEW"].map(|image| name::scope_text(&format!("{image}.{}", quote(scope))));
+        format!("NOT ({old} <=> {new})")
+    });
+    differs.chain(scope).collect::<Vec<_>>().join(" OR ")
 }
 
 pub async fn has_trigger(conn: &mut MySqlConnection, named: &TableName, trigger: &str, body: &str) -> Result<bool> {

@@ -33,7 +33,7 @@ use crate::error::{Context, Error, Result};
 use crate::mapping::Layout;
 use crate::schema::TableName;
 use crate::store::engine::Engine;
-use crate::store::gate::{FENCE, OWNER, TABLE_MAX, gate_table, plan_side, refusal, set_fence, tables};
+use crate::store::gate::{FENCE, OWNER, TABLE_MAX, arm, gate_table, plan_side, refusal, scope_column, tables};
 use crate::store::{Fence, Side};
 
 const EVENTS: [&str; 3] = ["insert", "update", "delete"];
@@ -46,12 +46,18 @@ fn list_age() -> Duration {
     Duration::from_millis(105 + u64::from(odd % 150))
 }
 
-fn body(e: &MySql, layout: &Layout, side: Side, named: &TableName, grantee: &str) -> String {
+/// The lesser of the two clocks.
+fn now() -> String {
+    let other = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000";
+    format!("LEAST({}, {other})", <MySql as Engine>::NOW_MS)
+}
+
+fn body(e: &MySql, layout: &Layout, side: Side, named: &TableName, grantee: &str, event: &str) -> String {
+    if let Some(scope) = scope_column(layout, side, named) {
+        return scoped_body(e, layout, side, named, grantee, event, scope);
+    }
     let gate = e.control_name(layout.base(), gate_table(layout, side));
-    let now = format!(
-        "LEAST({}, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)",
-        <MySql as Engine>::NOW_MS
-    );
+    let now = now();
     let short: String = named.name.chars().take(TABLE_MAX).collect();
     format!(
         "body: BEGIN DECLARE migrate_fence, migrate_until, migrate_owner BIGINT DEFAULT NULL; \
@@ -72,6 +78,59 @@ fn body(e: &MySql, layout: &Layout, side: Side, named: &TableName, grantee: &str
     )
 }
 
+/// As for whole tables, but of the owners' rows the one that the row's scope has, or else the rest's; an update asks for
+/// both images. A closed fence's row says nothing of a scope that it does not cover, so then the owner's row is always
+/// read in share mode.
+fn scoped_body(
+    e: &MySql,
+    layout: &Layout,
+    side: Side,
+    named: &TableName,
+    grantee: &str,
+    event: &str,
+    scope: &str,
+) -> String {
+    let gate = e.control_name(layout.base(), gate_table(layout, side));
+    let now = now();
+    let short: String = named.name.chars().take(TABLE_MAX).collect();
+    let images: &[&str] = match event {
+        "insert" => &["NEW"],
+        "delete" => &["OLD"],
+        _ => &["OLD", "NEW"],
+    };
+    let one = |image: &&str| {
+        let scope = name::scope_text(&format!("{image}.{}", quote(scope)));
+        format!(
+            "one: BEGIN SET migrate_scope = {scope}, migrate_row = NULL, migrate_owner = NULL, migrate_covered = NULL; \
+             SELECT id, closed, fenced INTO migrate_row, migrate_owner, migrate_covered FROM {gate} WHERE scope = migrate_scope; \
+             IF migrate_row IS NULL THEN SELECT id, closed, fenced INTO migrate_row, migrate_owner, migrate_covered \
+             FROM {gate} WHERE id = {OWNER}; END IF; \
+             SELECT closed, deadline_ms INTO migrate_fence, migrate_until FROM {gate} WHERE id = {FENCE}; \
+             IF coalesce(migrate_owner, 0) = 0 AND (coalesce(migrate_fence, 0) = 0 OR coalesce(migrate_covered, 0) = 0 \
+             OR {now} >= migrate_until) THEN \
+             SELECT closed, deadline_ms INTO migrate_fence, migrate_until FROM {gate} WHERE id = {FENCE} LOCK IN SHARE MODE; \
+             IF migrate_old = 1 OR migrate_fence = 0 THEN LEAVE one; END IF; \
+             SET migrate_row = NULL, migrate_owner = NULL, migrate_covered = NULL; \
+             SELECT id, closed, fenced INTO migrate_row, migrate_owner, migrate_covered FROM {gate} \
+             WHERE scope = migrate_scope LOCK IN SHARE MODE; \
+             IF migrate_row IS NULL THEN SELECT id, closed, fenced INTO migrate_row, migrate_owner, migrate_covered \
+             FROM {gate} WHERE id = {OWNER} LOCK IN SHARE MODE; END IF; \
+             IF migrate_owner = 0 AND (migrate_covered = 0 OR {now} >= migrate_until) THEN LEAVE one; END IF; END IF; \
+             SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {refusal}; END one;",
+            refusal = literal(&refusal(&short)),
+        )
+    };
+    format!(
+        "body: BEGIN DECLARE migrate_fence, migrate_until, migrate_owner, migrate_row, migrate_covered BIGINT DEFAULT NULL; \
+         DECLARE migrate_scope {} DEFAULT NULL; DECLARE migrate_old BIGINT DEFAULT 0; \
+         DECLARE CONTINUE HANDLER FOR NOT FOUND BEGIN END; DECLARE CONTINUE HANDLER FOR 1412 SET migrate_old = 1; \
+         IF {} THEN LEAVE body; END IF; {} END",
+        name::SCOPE,
+        capture::is_applier(e, layout, grantee),
+        images.iter().map(one).collect::<Vec<_>>().join(" "),
+    )
+}
+
 /// At most 64 characters, and not what the fingerprint looks for.
 fn trigger(layout: &Layout, side: Side, id: TableId, event: &str) -> String {
     let short = if plan_side(layout, side) == Side::Source { "s" } else { "t" };
@@ -85,8 +144,8 @@ impl MySql {
         let mariadb = capture::is_mariadb(&mut tx).await?;
         for (id, named) in tables(layout, side) {
             let doing = || format!("hanging the gate of table {named}");
-            let body = body(self, layout, side, named, grantee);
             for event in EVENTS {
+                let body = body(self, layout, side, named, grantee, event);
                 let bare = trigger(layout, side, id, event);
                 if capture::has_trigger(&mut tx, named, &bare, &body).await? {
                     continue;
@@ -107,7 +166,7 @@ impl MySql {
     pub(super) async fn gate_shut(&self, l: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()> {
         let mut tx = self.open_install().await?;
         self.gate_take(&mut tx, l, side, FENCE, fence.lock_timeout_ms).await?;
-        set_fence(self, &mut tx, l, side, true, deadline_ms, fence.cut).await.context("setting the fence")?;
+        arm(self, &mut tx, l, side, fence, deadline_ms).await.context("setting the fence")?;
         self.close(tx).await?;
         let begun = Instant::now();
         let mut left = self.without_lock(l, side).await?;

@@ -162,6 +162,7 @@ impl Engine for MySql {
     const INT: &'static str = "bigint";
     const TEXT: &'static str = "longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     const BYTES: &'static str = "longblob";
+    const SCOPE: &'static str = name::SCOPE;
     const SHORT: &'static str = "varchar(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     const DML: Dml = Dml::Joined;
     const GATE_HANGS: bool = true;
@@ -266,6 +267,14 @@ impl Engine for MySql {
 
     fn select(&self, expression: &str, out: &Out) -> String {
         types::select(expression, out)
+    }
+
+    fn scope_text(&self, expression: &str) -> String {
+        name::scope_text(expression)
+    }
+
+    fn scope(&self, scope: &str) -> Arg {
+        scope.as_bytes().to_vec().into()
     }
 
     fn by_bytes(&self, expression: &str) -> String {

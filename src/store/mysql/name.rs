@@ -54,6 +54,14 @@ pub fn account(who: &str) -> String {
     format!("{}@{}", literal(user), literal(host))
 }
 
+/// Of a character more than any scope that can be named, in bytes.
+pub const SCOPE: &str = "varbinary(764)";
+
+/// Never longer than [`SCOPE`]: the application's writes must not fail in our trigger.
+pub fn scope_text(expression: &str) -> String {
+    format!("CAST(LEFT(CONVERT({expression} USING utf8mb4), 191) AS BINARY)")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

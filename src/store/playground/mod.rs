@@ -16,8 +16,8 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, IntoArguments, Pool};
 
-pub use tables::Demo;
 use tables::Dialect;
+pub use tables::{Demo, SHOPS};
 
 use crate::error::{Error, Kind, Result};
 
@@ -59,6 +59,8 @@ pub enum End {
 pub enum Written {
     Committed,
     RolledBack,
+    /// The store does not own these rows now: nothing of it happened, and the other store may take it.
+    Refused,
     /// It failed before its end: nothing of it happened.
     Failed(Error),
     /// Its commit failed: it happened or not.
@@ -240,6 +242,7 @@ where
         let query = numbers.into_iter().fold(sqlx::query::<DB>(AssertSqlSafe(sql)), |query, n| query.bind(n));
         // Dropped, the transaction is rolled back.
         match query.execute(&mut *transaction).await {
+            Err(error) if is_refusal(&error) => return Written::Refused,
             Err(error) => return Written::Failed(failed(error)),
             Ok(result) if affected(&result) != 1 => return Written::Failed(missing(op, affected(&result))),
             Ok(_) => {}
@@ -256,8 +259,18 @@ async fn outcome(ending: impl Future<Output = Result<(), sqlx::Error>>, done: Wr
         (Ok(()), _) => done,
         // A rollback that fails is still one: nobody will commit.
         (Err(_), Written::RolledBack) => done,
+        // A database that answers says that it did not commit.
+        (Err(error), _) if is_refusal(&error) => Written::Refused,
         (Err(error), _) => Written::Unknown(failed(error)),
     }
+}
+
+/// As docs/applications.md tells every application.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let stale = |code: &str| code == "40001" || code == "MG002";
+    error.as_database_error().is_some_and(|e| {
+        e.message().starts_with("migrate: writes to ") || e.code().is_some_and(|code| stale(code.as_ref()))
+    })
 }
 
 fn missing(op: &Op, affected: u64) -> Error {

@@ -6,11 +6,11 @@ use super::Op;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Demo {
-    /// An integer key.
+    /// A key of two integers.
     Customers,
-    /// A key of a text and a uuid; refers to customers by value.
+    /// A key of an integer, a text and a uuid; refers to customers by value.
     Orders,
-    /// A text key in letters that collations order in their own ways.
+    /// A key of an integer and a text in letters that collations order in their own ways.
     Notes,
 }
 
@@ -34,7 +34,12 @@ const fn column(name: &'static str, types: [&'static str; 3], values: [&'static 
 
 const VERSION: Column = column("version", ["bigint NOT NULL", "INTEGER NOT NULL", "bigint NOT NULL"], ["{v}"; 3]);
 
+/// By which a part of the rows changes its owner before the others.
+const SHOP: Column = column("shop", ["bigint NOT NULL", "INTEGER NOT NULL", "bigint NOT NULL"], ["{n} % 4"; 3]);
+pub const SHOPS: i64 = 4;
+
 const CUSTOMERS: &[Column] = &[
+    SHOP,
     column("id", ["bigint NOT NULL", "INTEGER NOT NULL", "bigint NOT NULL"], ["{n}"; 3]),
     column(
         "name",
@@ -78,6 +83,7 @@ const CUSTOMERS: &[Column] = &[
 ];
 
 const ORDERS: &[Column] = &[
+    SHOP,
     column(
         "region",
         ["varchar(8) NOT NULL", "VARCHAR(8) NOT NULL", "varchar(8) NOT NULL"],
@@ -122,6 +128,7 @@ const ORDERS: &[Column] = &[
 ];
 
 const NOTES: &[Column] = &[
+    SHOP,
     column(
         "slug",
         ["text NOT NULL", "TEXT NOT NULL", "varchar(80) NOT NULL"],
@@ -152,19 +159,25 @@ impl Demo {
     /// Row `n`'s key, as [`super::Playground::rows`] gives it: spelled here once more, as a witness should.
     pub fn key(self, n: i64) -> String {
         match self {
-            Self::Customers => n.to_string(),
+            Self::Customers => format!("{}/{n}", Self::shop(n)),
             Self::Orders => {
                 let region = ["north", "South", "öst", "west"][(n % 4) as usize];
-                format!("{region}/{:08x}-0000-4000-8000-{n:012x}", (n * 2_654_435_761) % 4_294_967_296)
+                let shop = Self::shop(n);
+                format!("{shop}/{region}/{:08x}-0000-4000-8000-{n:012x}", (n * 2_654_435_761) % 4_294_967_296)
             }
-            Self::Notes => format!("{} {n}", ["Zebra", "ähnlich", "alpha"][(n % 3) as usize]),
+            Self::Notes => format!("{}/{} {n}", Self::shop(n), ["Zebra", "ähnlich", "alpha"][(n % 3) as usize]),
         }
+    }
+
+    /// Of row `n` of any table.
+    pub fn shop(n: i64) -> i64 {
+        n % SHOPS
     }
 
     /// The number of the row that may have this key; whether it has, [`Self::key`] tells.
     pub fn number(self, key: &str) -> Option<i64> {
         match self {
-            Self::Customers => key.parse().ok(),
+            Self::Customers => key.rsplit('/').next()?.parse().ok(),
             Self::Orders => i64::from_str_radix(key.rsplit('-').next()?, 16).ok(),
             Self::Notes => key.rsplit(' ').next()?.parse().ok(),
         }
@@ -180,7 +193,7 @@ impl Demo {
 
     /// The first so many columns are its key.
     fn key_columns(self) -> &'static [Column] {
-        &self.columns()[..if self == Self::Orders { 2 } else { 1 }]
+        &self.columns()[..if self == Self::Orders { 3 } else { 2 }]
     }
 }
 

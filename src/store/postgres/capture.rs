@@ -57,13 +57,14 @@ fn control_tables(layout: &Layout, map: &TableMap) -> String {
         let collation = column.collation.as_ref().map(|c| format!(" COLLATE {c}")).unwrap_or_default();
         format!("{all}, {} {}{collation} NOT NULL", quote(&format!("k{}", i + 1)), wide(column))
     });
+    let scope = if map.scope_columns().is_some() { ", scope text" } else { "" };
     let dirty = control(&layout.migration, &name::dirty(map.id));
     // A queue: dead rows come as fast as live ones, and each seal would have to step over them.
     let vacuum = "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, \
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 10000, \
         autovacuum_vacuum_cost_delay = 0";
     format!(
-        "CREATE TABLE IF NOT EXISTS {dirty}(seq bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {}) PRIMARY KEY{keys})
+        "CREATE TABLE IF NOT EXISTS {dirty}(seq bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME {}) PRIMARY KEY{keys}{scope})
             WITH ({vacuum});
         CREATE TABLE IF NOT EXISTS {}(table_id bigint PRIMARY KEY, limit_seq bigint NOT NULL);
         CREATE TABLE IF NOT EXISTS {}(table_id bigint, seq bigint, PRIMARY KEY (table_id, seq))",
@@ -122,7 +123,10 @@ fn capture_body(layout: &Layout, map: &TableMap, grantee: &str) -> String {
         let fields: Vec<String> = map.source_key.iter().map(|c| format!("{record}.{}", quote(&c.name))).collect();
         fields.join(", ")
     };
-    let columns: Vec<String> = (1..=map.source_key.len()).map(|i| format!("k{i}")).collect();
+    let mut columns: Vec<String> = (1..=map.source_key.len()).map(|i| format!("k{i}")).collect();
+    let scope = map.scope_columns().map(|(name, ..)| quote(name));
+    columns.extend(scope.iter().map(|_| "scope".to_owned()));
+    let scope = |record: &str| scope.as_ref().map(|name| format!(", {record}.{name}::text")).unwrap_or_default();
     let (dirty, id) = (control(&layout.migration, &name::dirty(map.id)), map.id.0);
     let (limit, overflow) = (control(&layout.migration, LIMIT), control(&layout.migration, OVERFLOW));
     let take = format!("taken := nextval({}::regclass);", literal(&sequence(layout, map)));
@@ -144,10 +148,10 @@ fn capture_body(layout: &Layout, map: &TableMap, grantee: &str) -> String {
             END IF;
         END IF;",
             columns.join(", "),
-            all(record)
+            all(record) + &scope(record)
         )
     };
-    let (old, new) = (all("OLD"), all("NEW"));
+    let (old, new) = (all("OLD") + &scope("OLD"), all("NEW") + &scope("NEW"));
     format!(
         "DECLARE
     taken bigint;
@@ -219,26 +223,26 @@ async fn make_triggers(conn: &mut PgConnection, layout: &Layout, map: &TableMap)
                 &row_trigger,
                 "AFTER INSERT OR UPDATE OR DELETE",
                 "ROW",
-                &control(&layout.migration, &name::capture_function(map.id)),
+                &(control(&layout.migration, &name::capture_function(map.id)) + "()"),
             );
         } else if !captured {
             // Cloned from its parent's; an older server clones without ALWAYS.
             sql += &format!("ALTER TABLE {on} ENABLE ALWAYS TRIGGER {};", quote(&row_trigger));
         }
         if !guarded {
-            sql +=
-                &trigger(&on, &truncate, "BEFORE TRUNCATE", "STATEMENT", &control(&layout.migration, REFUSE_TRUNCATE));
+            let call = control(&layout.migration, REFUSE_TRUNCATE) + "()";
+            sql += &trigger(&on, &truncate, "BEFORE TRUNCATE", "STATEMENT", &call);
         }
         script(conn, sql).await?;
     }
     Ok(())
 }
 
-pub fn trigger(on: &str, name: &str, when: &str, each: &str, function: &str) -> String {
+pub fn trigger(on: &str, name: &str, when: &str, each: &str, call: &str) -> String {
     let name = quote(name);
     format!(
         "DROP TRIGGER IF EXISTS {name} ON {on};
-        CREATE TRIGGER {name} {when} ON {on} FOR EACH {each} EXECUTE FUNCTION {function}();
+        CREATE TRIGGER {name} {when} ON {on} FOR EACH {each} EXECUTE FUNCTION {call};
         ALTER TABLE {on} ENABLE ALWAYS TRIGGER {name};"
     )
 }

@@ -18,65 +18,47 @@ use sqlx::postgres::PgConnection;
 
 use super::name::{control, literal, quote, table};
 use super::query::{fetch, script};
-use super::{Arg, Postgres, Tx, capture, errors, flag, install, int, name, text};
+use super::{Arg, Postgres, Tx, capture, errors, flag, guard, install, int, name, text};
 use crate::error::{Context, Error, Kind, Result};
 use crate::mapping::Layout;
 use crate::schema::TableName;
-use crate::store::engine::Engine;
-use crate::store::gate::{FENCE, OWNER, gate_table, plan_side, refusal, set_fence, tables};
+use crate::store::gate::{FENCE, OWNER, arm, gate_table, plan_side, scope_column, tables};
 use crate::store::{Fence, Side};
 
 /// An autovacuum gives way after the deadlock detector's patience; no writer waits behind this.
 const VACUUM_MS: i64 = 2_500;
 
 /// What the names are made of: the migration, and the side as the plan has it.
-struct Gate<'a> {
-    migration: &'a str,
+pub(super) struct Gate<'a> {
+    pub(super) migration: &'a str,
     side: Side,
-    rows: String,
-    function: String,
+    pub(super) rows: String,
+    pub(super) function: String,
+    /// The names of the columns that tell rows apart; none where ownership is not divided.
+    pub(super) scopes: Vec<String>,
 }
 
-/// What the rows say, both locked.
-struct Held {
-    deadline_ms: i64,
+/// What the rows say, all locked.
+pub(super) struct Held {
+    pub(super) deadline_ms: i64,
+    /// Any of the owners' rows is.
     closed: bool,
+    /// Whether the fence covers the rest, and which scopes are named and covered.
+    pub(super) covers_rest: bool,
+    pub(super) scopes: Vec<(String, bool)>,
 }
 
 impl<'a> Gate<'a> {
     fn new(layout: &'a Layout, side: Side) -> Self {
         let (migration, named) = (layout.base(), gate_table(layout, side));
         let (rows, function) = (control(migration, named), format!("{named}_guard"));
-        Self { migration, side: plan_side(layout, side), rows, function }
-    }
-
-    /// The deadline stands first, so that it can be written anew without knowing the rest.
-    fn body(&self, grantee: &str, until_ms: i64) -> String {
-        let (rows, now) = (&self.rows, Postgres::NOW_MS);
-        format!(
-            "{}
-    shut bigint;
-BEGIN
-    IF session_user = {} AND current_setting('{}', true) = {} THEN
-        RETURN NULL;
-    END IF;
-    IF {now} >= until_ms THEN
-        SELECT closed INTO shut FROM {rows} WHERE id = {OWNER};
-        IF shut = 0 THEN
-            SELECT closed INTO shut FROM {rows} WHERE id = {OWNER} FOR SHARE;
-            IF shut = 0 THEN
-                RETURN NULL;
-            END IF;
-        END IF;
-    END IF;
-    RAISE EXCEPTION {}, TG_TABLE_NAME USING ERRCODE = 'MG002';
-END",
-            until(until_ms),
-            literal(grantee),
-            capture::APPLIER,
-            literal(self.migration),
-            literal(&refusal("%"))
-        )
+        let mut scopes: Vec<String> = tables(layout, side)
+            .iter()
+            .filter_map(|(_, table)| scope_column(layout, side, table).map(str::to_owned))
+            .collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        Self { migration, side: plan_side(layout, side), rows, function, scopes }
     }
 
     async fn write(&self, conn: &mut PgConnection, body: &str) -> Result<()> {
@@ -93,27 +75,20 @@ END",
 
     /// Until the transaction ends nobody changes the rows; a writer that shares the owner's goes on.
     async fn hold(&self, conn: &mut PgConnection) -> Result<Held> {
-        let sql = format!("SELECT id, closed, deadline_ms FROM {} ORDER BY id FOR SHARE", self.rows);
+        let sql = format!("SELECT id, closed, deadline_ms, fenced, scope FROM {} ORDER BY id FOR SHARE", self.rows);
         let rows = fetch(conn, &sql, &[]).await?;
         let row = |id: i64| rows.iter().find(|r| int(&r[0]) == id);
         match (row(FENCE), row(OWNER)) {
             (Some(fence), Some(owner)) => {
                 let deadline_ms = if flag(&fence[1]) { int(&fence[2]) } else { 0 };
-                Ok(Held { deadline_ms, closed: flag(&owner[1]) })
+                let closed = rows.iter().any(|r| int(&r[0]) >= OWNER && flag(&r[1]));
+                let named = rows.iter().filter(|r| int(&r[0]) > OWNER);
+                let scopes = named.map(|r| (text(&r[4]), flag(&r[3]))).collect();
+                Ok(Held { deadline_ms, closed, covers_rest: flag(&owner[3]), scopes })
             }
             _ => Err(Error::changed("the gate's rows are gone from the migration's control tables")),
         }
     }
-}
-
-fn until(until_ms: i64) -> String {
-    format!("DECLARE\n    until_ms CONSTANT bigint := {until_ms};")
-}
-
-/// The same function with no deadline to wait for.
-fn without_deadline(body: &str) -> String {
-    let rest = body.split_once(';').map_or(body, |(_, rest)| rest);
-    until(0) + rest
 }
 
 fn overtaken() -> Error {
@@ -121,13 +96,16 @@ fn overtaken() -> Error {
 }
 
 impl Postgres {
-    /// Does nothing where the function is there and the triggers hang; a function whose fence counts stays as it is.
+    /// Does nothing where the function is there and the triggers hang; a function whose fence counts stays as it is, but
+    /// for scopes that were named since.
     pub(super) async fn gate_hang(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {
         let gate = Gate::new(layout, side);
         let mut tx = self.open_install().await?;
         let held = gate.hold(&mut tx).await?;
-        if gate.written(&mut tx).await?.is_none() {
-            gate.write(&mut tx, &gate.body(grantee, held.deadline_ms)).await.context("making the gate's function")?;
+        let body = gate.body(grantee, &held);
+        let written = gate.written(&mut tx).await?;
+        if written.is_none() || !gate.scopes.is_empty() && written.as_ref() != Some(&body) {
+            gate.write(&mut tx, &body).await.context("making the gate's function")?;
         }
         self.close(tx).await?;
         for (_, named) in tables(layout, side) {
@@ -135,7 +113,7 @@ impl Postgres {
             let found = gate.triggers(&mut tx, named).await?;
             self.close(tx).await?;
             if found.is_empty() || found.iter().any(|t| !t.whole()) {
-                self.hang_on(&gate, named, None, install::LOCK_MS).await?;
+                self.hang_on(&gate, layout, side, named, None, install::LOCK_MS).await?;
             }
         }
         Ok(())
@@ -144,20 +122,29 @@ impl Postgres {
     pub(super) async fn gate_shut(&self, l: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()> {
         let gate = Gate::new(l, side);
         let mut tx = self.open_install().await?;
-        set_fence(self, &mut tx, l, side, true, deadline_ms, fence.cut).await.context("setting the fence")?;
-        gate.write(&mut tx, &gate.body(fence.grantee, deadline_ms)).await.context("making the gate's function")?;
+        arm(self, &mut tx, l, side, fence, deadline_ms).await.context("setting the fence")?;
+        let held = gate.hold(&mut tx).await?;
+        gate.write(&mut tx, &gate.body(fence.grantee, &held)).await.context("making the gate's function")?;
         let patience = fetch(&mut tx, "SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'", &[]);
         let patience = patience.await?.first().map_or(1_000, |r| int(&r[0]));
         self.close(tx).await?;
         let limit_ms = fence.lock_timeout_ms.min(patience * 9 / 10).max(1);
         for (_, named) in tables(l, side) {
-            self.hang_on(&gate, named, Some(deadline_ms), limit_ms).await?;
+            self.hang_on(&gate, l, side, named, Some(deadline_ms), limit_ms).await?;
         }
         Ok(())
     }
 
     /// Locks the table for a moment, as a barrier too, and hangs what is missing. With a deadline: only while that counts.
-    async fn hang_on(&self, gate: &Gate<'_>, named: &TableName, deadline_ms: Option<i64>, limit_ms: i64) -> Result<()> {
+    async fn hang_on(
+        &self,
+        gate: &Gate<'_>,
+        layout: &Layout,
+        side: Side,
+        named: &TableName,
+        deadline_ms: Option<i64>,
+        limit_ms: i64,
+    ) -> Result<()> {
         let doing = || format!("shutting the gate of table {named}");
         let mut tx = self.lock_gated(named, "SHARE ROW EXCLUSIVE", limit_ms).await.context(doing())?;
         let found = gate.triggers(&mut tx, named).await?;
@@ -168,7 +155,8 @@ impl Postgres {
             return Err(Error::changed("it is gone").context(doing()));
         }
         for missing in found.iter().filter(|t| !t.whole()) {
-            script(&mut tx, missing.make(gate)).await.context(doing())?;
+            let scope = scope_column(layout, side, named);
+            script(&mut tx, missing.make(gate, scope)).await.context(doing())?;
         }
         self.close(tx).await
     }
@@ -219,7 +207,7 @@ impl Postgres {
             return Err(overtaken());
         }
         // Writers get in from here on, however long the triggers take to go.
-        let open = without_deadline(&body);
+        let open = guard::without_deadline(&body);
         if open != body {
             gate.write(&mut tx, &open).await.context("opening the gate")?;
         }
@@ -289,7 +277,7 @@ impl On {
         self.rows && self.truncate
     }
 
-    fn make(&self, gate: &Gate<'_>) -> String {
+    fn make(&self, gate: &Gate<'_>, scope: Option<&str>) -> String {
         let [rows, truncate] = name::gate_triggers(gate.migration, gate.side);
         let function = control(gate.migration, &gate.function);
         let mut sql = String::new();
@@ -297,10 +285,12 @@ impl On {
             // Cloned from its parent's; an older server clones without ALWAYS.
             sql += &format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {};", self.named, quote(&rows));
         } else if !self.rows {
-            sql += &capture::trigger(&self.named, &rows, "AFTER INSERT OR UPDATE OR DELETE", "ROW", &function);
+            let call = format!("{function}({})", scope.map(literal).unwrap_or_default());
+            sql += &capture::trigger(&self.named, &rows, "AFTER INSERT OR UPDATE OR DELETE", "ROW", &call);
         }
         if !self.truncate {
-            sql += &capture::trigger(&self.named, &truncate, "BEFORE TRUNCATE", "STATEMENT", &function);
+            let call = format!("{function}()");
+            sql += &capture::trigger(&self.named, &truncate, "BEFORE TRUNCATE", "STATEMENT", &call);
         }
         sql
     }

@@ -12,6 +12,7 @@ mod define;
 mod errors;
 mod expression;
 mod gate;
+mod guard;
 mod health;
 mod install;
 mod lexer;
@@ -221,6 +222,10 @@ impl Engine for Postgres {
     /// A plain name would also mean `excluded`'s.
     fn of_row(&self, condition: &str, table: &TableName) -> String {
         format!("(SELECT ({condition}) FROM (SELECT {}.*) AS migrate_own)", name::table(table))
+    }
+
+    fn scope_text(&self, expression: &str) -> String {
+        format!("({expression})::text COLLATE \"C\"")
     }
 
     fn by_bytes(&self, expression: &str) -> String {

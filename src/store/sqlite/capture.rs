@@ -72,6 +72,7 @@ pub fn objects(c: &Captured<'_>) -> Vec<Object> {
         Some(collation) => format!(", k{i} COLLATE {collation}"),
         None => format!(", k{i}"),
     });
+    let scope = if c.map.scope_columns().is_some() { ", scope" } else { "" };
     let dirty = table(&dirty_name(c.migration, c.map));
     let overflow = table(&overflow_name(c.migration));
     let applier = table(&applier_name(c.migration));
@@ -79,7 +80,7 @@ pub fn objects(c: &Captured<'_>) -> Vec<Object> {
         Object {
             name: dirty_name(c.migration, c.map),
             is_trigger: false,
-            sql: format!("CREATE TABLE {dirty} (seq INTEGER PRIMARY KEY{})", keys.collect::<String>()),
+            sql: format!("CREATE TABLE {dirty} (seq INTEGER PRIMARY KEY{}{scope})", keys.collect::<String>()),
         },
         Object {
             name: overflow_name(c.migration),
@@ -133,8 +134,12 @@ impl Captured<'_> {
     fn insert(&self, image: &str, from: &str, condition: &str) -> String {
         let dirty = table(&dirty_name(self.migration, self.map));
         let overflow = table(&overflow_name(self.migration));
-        let names = list(1..=self.map.source_key.len(), |i| format!("k{i}"));
-        let keys = list(&self.map.source_key, |k| format!("{image}.{}", column(&k.name)));
+        let mut names = list(1..=self.map.source_key.len(), |i| format!("k{i}"));
+        let mut keys = list(&self.map.source_key, |k| format!("{image}.{}", column(&k.name)));
+        if let Some((scope, ..)) = self.map.scope_columns() {
+            names += ", scope";
+            keys += &format!(", CAST({image}.{} AS TEXT)", column(scope));
+        }
         let span = format!("coalesce((SELECT max(seq) FROM {dirty}) - (SELECT min(seq) FROM {dirty}) + 1, 0)");
         let (id, limit) = (self.map.id, self.limit);
         let and = if condition.is_empty() { String::new() } else { format!("({condition}) AND ") };
@@ -154,7 +159,9 @@ impl Captured<'_> {
             Kind::Float { .. } | Kind::Opaque(_) | Kind::Decimal { .. } => "1".to_owned(),
             _ => format!("OLD.{0} IS NOT NEW.{0} COLLATE BINARY", column(&k.name)),
         });
-        differs.collect::<Vec<_>>().join(" OR ")
+        let scope =
+            self.map.scope_columns().map(|(name, ..)| format!("OLD.{0} IS NOT NEW.{0} COLLATE BINARY", column(name)));
+        differs.chain(scope).collect::<Vec<_>>().join(" OR ")
     }
 
     fn is_old_row(&self) -> String {

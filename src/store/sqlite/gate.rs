@@ -13,27 +13,34 @@ use std::time::Duration;
 
 use super::capture::{Object, applier_name};
 use super::connection::{SHORT_WAIT, Tx};
-use super::dialect::{control, table, text};
+use super::dialect::{column, control, table, text};
 use super::{NOW_MS, Sqlite, install};
 use crate::error::{Context, Result};
 use crate::mapping::Layout;
-use crate::store::gate::{FENCE, OWNER, gate_table, look_in, refusal, set_fence, tables};
+use crate::store::gate::{FENCE, OWNER, arm, gate_table, look_in, refusal, scope_column, tables};
 use crate::store::{Fence, Side};
 
 fn triggers(layout: &Layout, side: Side) -> Vec<Object> {
     let m = layout.base();
     let (gate, applier) = (gate_table(layout, side), table(&applier_name(m)));
     let rows = table(&control(m, gate));
-    let refuses = format!(
-        "NOT EXISTS (SELECT 1 FROM {applier}) AND (NOT EXISTS (SELECT 1 FROM {rows} WHERE id = {OWNER} AND closed = 0) \
-         OR EXISTS (SELECT 1 FROM {rows} WHERE id = {FENCE} AND closed <> 0 AND deadline_ms > {NOW_MS}))"
-    );
+    let fenced = format!("EXISTS (SELECT 1 FROM {rows} WHERE id = {FENCE} AND closed <> 0 AND deadline_ms > {NOW_MS})");
+    let whole = format!("NOT EXISTS (SELECT 1 FROM {rows} WHERE id = {OWNER} AND closed = 0) OR {fenced}");
     let mut all = Vec::new();
     for (id, named) in tables(layout, side) {
-        for event in ["insert", "update", "delete"] {
+        let scope = scope_column(layout, side, named);
+        for (event, images) in [("insert", &["NEW"][..]), ("update", &["OLD", "NEW"]), ("delete", &["OLD"])] {
             let name = control(m, &format!("{gate}_{id}_{event}"));
+            let refused = match scope {
+                None => whole.clone(),
+                Some(scope) => {
+                    let refused = |image: &&str| refused(&rows, &fenced, &format!("{image}.{}", column(scope)));
+                    images.iter().map(refused).collect::<Vec<_>>().join(" OR ")
+                }
+            };
             let sql = format!(
-                "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN {refuses} BEGIN SELECT RAISE(ABORT, {}); END",
+                "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW WHEN NOT EXISTS (SELECT 1 FROM {applier}) AND ({refused}) \
+                 BEGIN SELECT RAISE(ABORT, {}); END",
                 table(&name),
                 event.to_ascii_uppercase(),
                 table(&named.name),
@@ -43,6 +50,15 @@ fn triggers(layout: &Layout, side: Side) -> Vec<Object> {
         }
     }
     all
+}
+
+/// Whether the scope's row, or where it has none the rest's, is closed or fenced.
+fn refused(rows: &str, fenced: &str, scope: &str) -> String {
+    let of = |field: &str| {
+        let named = format!("(SELECT {field} FROM {rows} WHERE scope = CAST({scope} AS TEXT) COLLATE BINARY)");
+        format!("coalesce({named}, (SELECT {field} FROM {rows} WHERE id = {OWNER}), 1) <> 0")
+    };
+    format!("{} OR {} AND {fenced}", of("closed"), of("fenced"))
 }
 
 impl Sqlite {
@@ -65,7 +81,7 @@ impl Sqlite {
     pub(super) async fn gate_shut(&self, l: &Layout, side: Side, fence: &Fence<'_>, deadline_ms: i64) -> Result<()> {
         let wait = Duration::from_millis(fence.lock_timeout_ms.max(1).unsigned_abs());
         let mut tx = self.file.begin_install(wait).await.context("shutting the gate")?;
-        set_fence(self, &mut tx, l, side, true, deadline_ms, fence.cut).await?;
+        arm(self, &mut tx, l, side, fence, deadline_ms).await?;
         self.hang(&mut tx, l, side).await?;
         tx.commit().await
     }
@@ -73,7 +89,7 @@ impl Sqlite {
     pub(super) async fn gate_free(&self, layout: &Layout, side: Side) -> Result<()> {
         let mut tx = self.file.begin_install(SHORT_WAIT).await?;
         let gate = look_in(self, &mut tx, layout, side).await?;
-        if !gate.closed && !gate.fenced {
+        if gate.is_open() && !gate.fenced {
             for trigger in triggers(layout, side) {
                 tx.script(&format!("DROP TRIGGER IF EXISTS {}", table(&trigger.name))).await?;
             }

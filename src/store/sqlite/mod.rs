@@ -172,6 +172,10 @@ impl Engine for Sqlite {
         expression.to_owned()
     }
 
+    fn scope_text(&self, expression: &str) -> String {
+        format!("CAST({expression} AS TEXT) COLLATE BINARY")
+    }
+
     fn by_bytes(&self, expression: &str) -> String {
         format!("{expression} COLLATE BINARY")
     }

@@ -17,20 +17,14 @@ impl Sqlite {
             return Ok(vec![]);
         }
         let described = catalog::describe_in(&mut tx, &self.file, name).await?;
-        drop(tx);
-        let last = self.last_number(name).await?;
-        let key = described.map(|t| t.primary_key).unwrap_or_default();
-        Ok(key.into_iter().map(|column| (column, last + 1)).collect())
-    }
-
-    async fn last_number(&self, name: &TableName) -> Result<i64> {
-        let mut tx = self.file.begin(Purpose::Read).await?;
         let sql = format!(
             "SELECT CAST(coalesce(max(seq), 0) AS TEXT) FROM sqlite_sequence WHERE name = {}",
             text(&name.name)
         );
         let found = super::install::strings(&mut tx, &self.file, &sql).await?;
-        Ok(found.first().and_then(|n| n.parse().ok()).unwrap_or_default())
+        let last: i64 = found.first().and_then(|n| n.parse().ok()).unwrap_or_default();
+        let key = described.map(|t| t.primary_key).unwrap_or_default();
+        Ok(key.into_iter().map(|column| (column, last + 1)).collect())
     }
 
     pub(super) async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
