@@ -20,15 +20,8 @@ mod stores;
 #[path = "bad_input/tables.rs"]
 mod tables;
 
-use support::Postgres;
 use support::postgres::CANARY;
-use support::product::{Place, Product, Ran};
-
-async fn postgres(hint: &str) -> Place {
-    let db = Postgres::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::Postgres(db)
-}
+use support::product::{Place, Product, Ran, postgres};
 
 /// Two stores, a plan, and the directory of whatever is a file.
 struct World {

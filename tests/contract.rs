@@ -32,6 +32,8 @@ mod refuse;
 mod rewind;
 #[path = "contract/rig.rs"]
 mod rig;
+#[path = "contract/scope.rs"]
+mod scope;
 #[path = "contract/seal.rs"]
 mod seal;
 #[path = "contract/snapshot.rs"]
@@ -166,6 +168,16 @@ mod on {
             a_guard_refuses_the_application_and_not_the_applier,
             both_links_speak_of_one_gate,
             removing_takes_the_gate_away;
+        scope:
+            a_fence_covers_the_scopes_that_it_names,
+            a_decided_scope_is_the_others_and_no_other_is,
+            scopes_are_told_apart_by_their_bytes,
+            a_snapshot_from_before_does_not_write_a_scope_that_was_given,
+            a_write_of_another_scope_is_not_in_the_way,
+            a_write_of_the_scope_behind_the_fence_is,
+            everything_is_given_and_one_scope_comes_back,
+            the_receiver_touches_only_what_the_sender_owns,
+            a_sender_that_claims_what_the_receiver_owns_is_stopped;
         control:
             what_is_confirmed_is_kept_for_a_while,
             a_new_generation_forgets_what_was_confirmed,

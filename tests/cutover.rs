@@ -9,37 +9,12 @@ mod bank;
 use std::time::Duration;
 
 use bank::Clients;
-use support::product::{Place, Product};
-use support::{MariaDb, Nats, NatsVersion, Postgres};
+use support::product::{Place, Product, mariadb, postgres, sqlite};
+use support::{Nats, NatsVersion};
 
-async fn postgres(hint: &str) -> Place {
-    let db = Postgres::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::Postgres(db)
-}
-
-async fn mariadb(hint: &str) -> Place {
-    let db = MariaDb::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::MariaDb(db)
-}
-
-fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
-    let path = dir.path().join(name);
-    std::fs::File::create(&path).expect("a file");
-    Place::Sqlite(path)
-}
-
-async fn wait_in_step(product: &Product) {
-    for _ in 0..300 {
-        let status = product.run(&["status", "--json"]).await.expect(0).json();
-        if status["backlog"]["keys"] == 0 && status["in_flight"] == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("it does not come into step");
-}
+/// A machine that runs all tests at once is slow.
+const TABLES: &str =
+    "cutover: { max_write_pause: 30s, max_lag: 30s }\ntables:\n  - from: account\n  - from: transfer\n";
 
 /// There, back, and there again, while a host follows; then both stores hold the same.
 async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<Nats>) {
@@ -48,7 +23,7 @@ async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<N
     bank::open(&source, true).await;
     bank::open(&target, false).await;
     let (before_source, before_target) = (source.catalogue().await, target.catalogue().await);
-    let product = Product::new(name, &source, &target, nats.as_ref(), bank::TABLES);
+    let product = Product::new(name, &source, &target, nats.as_ref(), TABLES);
     let clients = Clients::start(&source, &target, 4, seed);
     product.run(&["apply"]).await.expect(0);
     let mut host = product.start(&["apply", "--follow", "--heartbeat", "1s"]);
@@ -69,7 +44,7 @@ async fn there_and_back(name: &str, source: Place, target: Place, nats: Option<N
     }
     let ledger = clients.stop().await;
     println!("{} transfers, the longest pause of a client {:?}", ledger.acknowledged.len(), ledger.longest_pause);
-    wait_in_step(&product).await;
+    product.wait_in_step().await;
     host.signal("TERM");
     assert_eq!(host.wait().await, 143, "{}", host.stderr());
     bank::audit(&target, &ledger).await;
@@ -120,7 +95,7 @@ async fn killed_at_each_step(name: &str, source: Place, target: Place, kill_back
     println!("seed {seed}");
     bank::open(&source, true).await;
     bank::open(&target, false).await;
-    let body = bank::TABLES.replace("max_write_pause: 30s", "max_write_pause: 4s") + "lease: { ttl: 1s }\n";
+    let body = TABLES.replace("max_write_pause: 30s", "max_write_pause: 4s") + "lease: { ttl: 1s }\n";
     let mut product = Product::new(name, &source, &target, None, &body);
     let clients = Clients::start(&source, &target, 3, seed);
     product.run(&["apply"]).await.expect(0);

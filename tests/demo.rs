@@ -24,6 +24,10 @@ async fn demo(stores: &[(&str, &Place)]) -> serde_json::Value {
 fn assert_whole(report: &serde_json::Value) {
     assert_eq!((&report["writes_lost"], &report["mismatches"]), (&0.into(), &0.into()), "{report}");
     assert!(report["rows"].as_u64() >= Some(1500) && report["writes_acknowledged"].as_u64() > Some(0), "{report}");
+    let pauses = report["pauses"].as_array().expect("a list");
+    let steps: Vec<_> = pauses.iter().map(|p| p["step"].as_str().unwrap_or_default()).collect();
+    assert_eq!(steps, ["canary", "cut over", "rollback", "cut over"], "{report}");
+    assert!(pauses.iter().all(|p| p["pause_ms"].as_u64() > Some(0)) && pauses[0]["scopes"][0] == "1", "{report}");
     assert!(report["digests"].as_u64() > Some(0) && report["wall_ms"].as_u64() > Some(0), "{report}");
 }
 

@@ -72,6 +72,8 @@ impl Place {
             columns,
             constants: Vec::new(),
             filter: None,
+            scope: None,
+            within: None,
             ordered_alike: true,
         }
     }

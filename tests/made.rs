@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use support::product::{Place, Product};
-use support::{MariaDb, Postgres, try_exec, try_mysql_exec};
+use support::product::{Place, Product, mariadb, postgres, sqlite};
+use support::{try_exec, try_mysql_exec};
 
 const POSTGRES: &str = "CREATE TABLE parents (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code varchar(20) NOT NULL UNIQUE,
         kind varchar(9) NOT NULL DEFAULT 'it''s', size int DEFAULT 7, odd uuid DEFAULT gen_random_uuid());
@@ -40,24 +40,6 @@ const SQLITE: &str = "CREATE TABLE parents (id INTEGER PRIMARY KEY, code VARCHAR
         INSERT INTO children(parent, boss, parent_code) SELECT 1 + g % 50, CASE WHEN g > 1 THEN g - 1 END, 'c1' FROM n;";
 
 const BODY: &str = "guard_target: false\ncreate_tables: true\ntables:\n  - from: children\n  - from: parents\nbackfill: { chunk_rows: 100 }\nlease: { ttl: 1s }\n";
-
-async fn postgres(hint: &str) -> Place {
-    let db = Postgres::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::Postgres(db)
-}
-
-async fn mariadb(hint: &str) -> Place {
-    let db = MariaDb::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::MariaDb(db)
-}
-
-fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
-    let path = dir.path().join(name);
-    std::fs::File::create(&path).expect("a file");
-    Place::Sqlite(path)
-}
 
 async fn fill(source: &Place) {
     source

@@ -17,26 +17,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::compare::{Rows, rows};
 use support::live::App;
-use support::product::{Place, Product, Ran};
-use support::{MariaDb, Postgres};
-
-async fn postgres(hint: &str) -> Place {
-    let db = Postgres::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::Postgres(db)
-}
-
-async fn mariadb(hint: &str) -> Place {
-    let db = MariaDb::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::MariaDb(db)
-}
-
-fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
-    let path = dir.path().join(name);
-    std::fs::File::create(&path).expect("a file");
-    Place::Sqlite(path)
-}
+use support::product::{Place, Product, Ran, mariadb, postgres, sqlite};
 
 /// `SELECT` of these expressions as text.
 async fn texts(place: &Place, expressions: &[&str], from: &str) -> Rows {

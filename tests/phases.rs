@@ -6,30 +6,12 @@ mod support;
 use std::time::Duration;
 
 use support::live::{self, Writers};
-use support::product::{Place, Product};
-use support::{MariaDb, Nats, NatsVersion, Postgres};
+use support::product::{Place, Product, mariadb, postgres, sqlite};
+use support::{Nats, NatsVersion};
 
 const ROWS: i64 = 3_000;
 const TABLES: &str =
     "create_tables: true\ntables:\n  - from: customers\n  - from: orders\nbackfill: { chunk_rows: 200 }\n";
-
-async fn postgres(hint: &str) -> Place {
-    let db = Postgres::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::Postgres(db)
-}
-
-async fn mariadb(hint: &str) -> Place {
-    let db = MariaDb::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::MariaDb(db)
-}
-
-fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
-    let path = dir.path().join(name);
-    std::fs::File::create(&path).expect("a file");
-    Place::Sqlite(path)
-}
 
 /// One body for each pair.
 async fn moves_a_live_store(name: &str, source: Place, target: Place, nats: Option<Nats>) {
@@ -56,7 +38,7 @@ async fn moves_a_live_store(name: &str, source: Place, target: Place, nats: Opti
     let second = product.run(&["apply"]).await.expect(5);
     assert!(second.stderr.contains("holds the migration since"), "{}", second.stderr);
     let ledger = writers.stop().await;
-    wait_in_sync(&product).await;
+    product.wait_in_step().await;
     host.signal("TERM");
     assert_eq!(host.wait().await, 143, "{}", host.stderr());
     assert!(ledger.len() > 20);
@@ -67,17 +49,6 @@ async fn moves_a_live_store(name: &str, source: Place, target: Place, nats: Opti
     product.run(&["abort", "--drop-created"]).await.expect(0);
     assert_eq!(source.catalogue().await, before_source, "abort leaves the source as it was");
     assert_eq!(target.catalogue().await, before_target, "abort leaves the target as it was");
-}
-
-async fn wait_in_sync(product: &Product) {
-    for _ in 0..300 {
-        let status = product.run(&["status", "--json"]).await.expect(0).json();
-        if status["backlog"]["keys"] == 0 && status["in_flight"] == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("it does not come into step");
 }
 
 #[tokio::test(flavor = "multi_thread")]

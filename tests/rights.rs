@@ -17,17 +17,11 @@ mod secrets;
 
 use std::time::Duration;
 use support::live::{self, Writers};
-use support::product::{Place, Product};
+use support::product::{Place, Product, sqlite};
 use support::{Nats, NatsVersion, PgDatabase, Postgres, exec, query_text, try_exec};
 
 async fn database(hint: &str) -> PgDatabase {
     Postgres::shared().database(hint).await
-}
-
-fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
-    let path = dir.path().join(name);
-    std::fs::File::create(&path).expect("a file");
-    Place::Sqlite(path)
 }
 
 /// What a role may do with our schema: nothing, if it is the application's.

@@ -19,24 +19,12 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::Value as Json;
-use support::product::{Place, Product, Ran};
-use support::{Nats, NatsVersion, Postgres};
+use support::product::{Place, Product, Ran, postgres, sqlite};
+use support::{Nats, NatsVersion};
 
 const ROWS: usize = 400;
 const PLAN: &str = "guard_target: false\ncreate_tables: true\ntables:\n  - from: kinds\n  - from: pairs\n  - from: words\n  - from: uuids\n\
                     backfill: { chunk_rows: 64 }\n";
-
-async fn postgres(hint: &str) -> Place {
-    let db = Postgres::shared().database(hint).await;
-    db.grant_target_rights().await;
-    Place::Postgres(db)
-}
-
-fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
-    let path = dir.path().join(name);
-    std::fs::File::create(&path).expect("a file");
-    Place::Sqlite(path)
-}
 
 /// The result that ends the JSON lines.
 fn result(ran: &Ran) -> Json {

@@ -50,6 +50,7 @@ pub fn after(wire: &Wire<'_>, at: Mark, epoch: Epoch, refs: Refs, rows: Vec<Row>
         settled: true,
         heard: wire.heard,
         sealed_ms: 0,
+        owned: None,
     };
     let (_, bytes) = codec::seal(&header, &refs, &rows);
     codec::read_entry(&bytes).unwrap()

@@ -1,7 +1,7 @@
 //! The decision: with the fence in place, the head at its entry and nothing dirty, the giver closes for good and says so
 //! in its log; in any other state nothing happens. The taker opens with that entry, once.
 
-use migrate::entry::{Control, Refs};
+use migrate::entry::{Control, Refs, Turn};
 use migrate::error::Kind;
 use migrate::store::{Decided, Side, Work};
 
@@ -43,8 +43,8 @@ pub async fn the_giver_closes_and_the_taker_opens_once(on: On) {
     let (source, target, layout) = (g.source(), &g.rig.target, &g.rig.layout);
     let mut there = target.app().await;
     refused(on, &mut there, "INSERT INTO t VALUES (7, 'early')").await;
-    let Decided::Open { turn, sealed } = decide(&g, &wire, 1).await.unwrap() else { panic!("it did not decide") };
-    assert_eq!(turn, 1);
+    let Decided::Open { turns, sealed } = decide(&g, &wire, 1).await.unwrap() else { panic!("it did not decide") };
+    assert_eq!(turns, [Turn { scope: None, turn: 1 }]);
     let mut here = source.app().await;
     refused(on, &mut here, "DELETE FROM t").await;
     refused(on, &mut there, "INSERT INTO t VALUES (7, 'early')").await;
@@ -55,7 +55,7 @@ pub async fn the_giver_closes_and_the_taker_opens_once(on: On) {
     there.run("INSERT INTO t VALUES (7, 'now')").await;
     refused(on, &mut here, "DELETE FROM t").await;
     // Told again, as whoever takes over tells it.
-    let again = wire.seal(Work::Tell(Control::Open { turn: 1 })).await.unwrap();
+    let again = wire.seal(Work::Tell(Control::Open { turns })).await.unwrap();
     wire.deliver(&again).await;
     let same = target.store.gate(layout, Side::Target).await.unwrap();
     assert!(!same.closed && same.turn == 1, "{same:?}");
@@ -101,5 +101,5 @@ pub async fn a_relay_that_lost_its_lease_decides_nothing(on: On) {
 pub async fn no_fence_no_fence_entry(on: On) {
     let g = Gated::new(on).await;
     let mut wire = Wire::synced(&g.rig).await;
-    assert_eq!(wire.seal(Work::Fence { cut: 1 }).await.unwrap_err().kind, Kind::Changed);
+    assert_eq!(wire.seal(Work::Fence { cut: 1 }).await.unwrap_err().kind, Kind::Gate);
 }

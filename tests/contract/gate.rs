@@ -306,7 +306,7 @@ pub async fn a_guard_refuses_the_application_and_not_the_applier(on: On) {
         refused(on, &mut app, sql.replace("(3,", "(33,").as_str()).await;
     }
     // The login of daily work is no applier outside of an applier's transaction.
-    let fence = Fence { pause_ms: 100, lock_timeout_ms: LOCK_MS, cut: 1, grantee: &login };
+    let fence = Fence { pause_ms: 100, lock_timeout_ms: LOCK_MS, cut: 1, grantee: &login, scopes: None };
     let deadline = end.admin.fence(layout, Side::Target, &fence).await.unwrap();
     rig.source.run("INSERT INTO t VALUES (4, 'fenced')").await;
     wire.drain().await;
@@ -342,7 +342,7 @@ pub async fn both_links_speak_of_one_gate(on: On) {
     assert!(end.store.gate(&back, Side::Target).await.unwrap().fenced);
     end.admin.unfence(&back, Side::Target).await.unwrap();
     app.run("UPDATE t SET v = 'x'").await;
-    let fence = Fence { pause_ms: LONG_MS, lock_timeout_ms: LOCK_MS, cut: 2, grantee: &g.login };
+    let fence = Fence { pause_ms: LONG_MS, lock_timeout_ms: LOCK_MS, cut: 2, grantee: &g.login, scopes: None };
     end.admin.fence(&back, Side::Target, &fence).await.unwrap();
     refused(on, &mut app, "UPDATE t SET v = 'y'").await;
     assert_eq!(end.store.gate(&g.rig.layout, Side::Source).await.unwrap().cut, 2);
@@ -361,7 +361,7 @@ pub async fn removing_takes_the_gate_away(on: On) {
     for (end, side, closed) in [(&rig.source, Side::Source, false), (&rig.target, Side::Target, true)] {
         let login = end.store.who().await.unwrap();
         end.admin.make_gate(&rig.layout, side, &login, closed).await.unwrap();
-        let fence = Fence { pause_ms: LONG_MS, lock_timeout_ms: LOCK_MS, cut: 1, grantee: &login };
+        let fence = Fence { pause_ms: LONG_MS, lock_timeout_ms: LOCK_MS, cut: 1, grantee: &login, scopes: None };
         end.admin.fence(&rig.layout, side, &fence).await.unwrap();
         refused(on, &mut end.app().await, "DELETE FROM t").await;
         assert!(!end.admin.remove(rig.m()).await.unwrap().is_empty());

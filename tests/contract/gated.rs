@@ -37,7 +37,7 @@ impl Gated {
     }
 
     pub async fn try_fence(&self, pause_ms: i64) -> migrate::error::Result<i64> {
-        let fence = Fence { pause_ms, lock_timeout_ms: LOCK_MS, cut: 1, grantee: &self.login };
+        let fence = Fence { pause_ms, lock_timeout_ms: LOCK_MS, cut: 1, grantee: &self.login, scopes: None };
         self.source().admin.fence(&self.rig.layout, Side::Source, &fence).await
     }
 

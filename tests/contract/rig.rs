@@ -242,6 +242,8 @@ impl Pair {
             target_unique: to.primary_key.clone(),
             constants: self.constants.iter().map(|(n, v)| (to.column(n).unwrap().clone(), v.clone())).collect(),
             filter: self.filter.map(str::to_owned),
+            scope: None,
+            within: None,
             ordered_alike: alike,
             columns,
         }

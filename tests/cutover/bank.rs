@@ -1,5 +1,8 @@
-//! A bank: accounts in two stores of which one takes writes, and clients that move money wherever that is, following
-//! refusals as an application would. Every acknowledged transfer is in the ledger.
+//! A bank: accounts of a few tenants in two stores, of which one takes a tenant's writes; and clients that move money
+//! within a tenant wherever that is, following refusals as an application would. Every acknowledged transfer is in the
+//! ledger.
+
+#![allow(dead_code)] // each test binary uses a part
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,20 +16,19 @@ use crate::support::compare::rows;
 use crate::support::live::App;
 use crate::support::product::Place;
 
-pub const ACCOUNTS: i64 = 40;
+pub const TENANTS: usize = 4;
+/// Of each tenant.
+pub const ACCOUNTS: i64 = 10;
 pub const OPENING: i64 = 1_000;
-/// A machine that runs all tests at once is slow.
-pub const TABLES: &str =
-    "cutover: { max_write_pause: 30s, max_lag: 30s }\ntables:\n  - from: account\n  - from: transfer\n";
-
 pub async fn open(place: &Place, filled: bool) {
     let schema =
-        "CREATE TABLE account (id BIGINT NOT NULL PRIMARY KEY, tenant BIGINT NOT NULL, balance BIGINT NOT NULL);
-        CREATE TABLE transfer (id BIGINT NOT NULL PRIMARY KEY, tenant BIGINT NOT NULL, debit BIGINT NOT NULL, \
-            credit BIGINT NOT NULL, amount BIGINT NOT NULL);";
+        "CREATE TABLE account (id BIGINT NOT NULL, tenant BIGINT NOT NULL, balance BIGINT NOT NULL, PRIMARY KEY (tenant, id));
+        CREATE TABLE transfer (id BIGINT NOT NULL, tenant BIGINT NOT NULL, debit BIGINT NOT NULL, credit BIGINT NOT NULL, \
+            amount BIGINT NOT NULL, PRIMARY KEY (tenant, id));";
     place.exec(schema).await;
     if filled {
-        let values: Vec<String> = (1..=ACCOUNTS).map(|id| format!("({id}, {}, {OPENING})", id % 4)).collect();
+        let of = |tenant| (1..=ACCOUNTS).map(move |id| format!("({id}, {tenant}, {OPENING})"));
+        let values: Vec<String> = (0..TENANTS).flat_map(of).collect();
         place.exec(&format!("INSERT INTO account (id, tenant, balance) VALUES {}", values.join(", "))).await;
     }
 }
@@ -54,7 +56,9 @@ impl Clients {
         let tasks = (0..count).map(|n| {
             let client = Client {
                 places: [source.clone(), target.clone()],
-                at: 0,
+                open: [None, None],
+                at: [0; TENANTS],
+                since: [None; TENANTS],
                 next: n * 10_000_000 + 1,
                 rng: StdRng::seed_from_u64(seed ^ n as u64),
                 stop: Arc::clone(&stop),
@@ -96,7 +100,10 @@ impl Clients {
 
 struct Client {
     places: [Place; 2],
-    at: usize,
+    open: [Option<App>; 2],
+    /// Where a tenant's writes were taken last, and since when they were not.
+    at: [usize; TENANTS],
+    since: [Option<Instant>; TENANTS],
     next: i64,
     rng: StdRng,
     stop: Arc<AtomicBool>,
@@ -107,20 +114,23 @@ struct Client {
 impl Client {
     async fn run(mut self) -> Ledger {
         let mut ledger = Ledger::default();
-        let mut app = App::connect(&self.places[self.at]).await;
-        let mut since: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
             let (debit, credit) = (self.rng.random_range(1..=ACCOUNTS), self.rng.random_range(1..=ACCOUNTS));
             if debit == credit {
                 continue;
             }
-            let (id, amount) = (self.next, self.rng.random_range(1..20));
+            let (id, tenant, amount) = (self.next, self.rng.random_range(0..TENANTS), self.rng.random_range(1..20));
             self.next += 1;
-            match transfer(&mut app, id, debit, credit, amount).await {
+            let place = self.at[tenant];
+            if self.open[place].is_none() {
+                self.open[place] = Some(App::connect(&self.places[place]).await);
+            }
+            let app = self.open[place].as_mut().expect("just opened");
+            match transfer(app, id, tenant, (debit, credit), amount).await {
                 Ok(()) => {
                     ledger.acknowledged.insert(id);
                     self.done.fetch_add(1, Ordering::Relaxed);
-                    if let Some(since) = since.take() {
+                    if let Some(since) = self.since[tenant].take() {
                         ledger.longest_pause = ledger.longest_pause.max(since.elapsed());
                     }
                     let pause = self.rng.random_range(0..4);
@@ -128,15 +138,14 @@ impl Client {
                 }
                 Err(Failure::Refused) => {
                     self.refused.fetch_add(1, Ordering::Relaxed);
-                    since.get_or_insert_with(Instant::now);
-                    self.at = 1 - self.at;
-                    app = App::connect(&self.places[self.at]).await;
+                    self.since[tenant].get_or_insert_with(Instant::now);
+                    self.at[tenant] = 1 - place;
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 Err(Failure::RolledBack) => tokio::time::sleep(Duration::from_millis(2)).await,
                 Err(Failure::Unknown) => {
                     ledger.unknown.insert(id);
-                    app = App::connect(&self.places[self.at]).await;
+                    self.open[place] = None;
                 }
             }
         }
@@ -150,12 +159,18 @@ enum Failure {
     Unknown,
 }
 
-async fn transfer(app: &mut App, id: i64, debit: i64, credit: i64, amount: i64) -> Result<(), Failure> {
-    let tenant = debit % 4;
+async fn transfer(
+    app: &mut App,
+    id: i64,
+    tenant: usize,
+    (debit, credit): (i64, i64),
+    amount: i64,
+) -> Result<(), Failure> {
     let (low, high) =
         if debit < credit { ((debit, -amount), (credit, amount)) } else { ((credit, amount), (debit, -amount)) };
-    let change =
-        |(account, by): (i64, i64)| format!("UPDATE account SET balance = balance + {by} WHERE id = {account}");
+    let change = |(account, by): (i64, i64)| {
+        format!("UPDATE account SET balance = balance + {by} WHERE tenant = {tenant} AND id = {account}")
+    };
     let statements = [
         app.begin().to_owned(),
         format!(
@@ -189,7 +204,7 @@ async fn transfer(app: &mut App, id: i64, debit: i64, credit: i64, amount: i64) 
 pub async fn audit(place: &Place, ledger: &Ledger) {
     let store = place.store_ref();
     let sums = rows(&store, "SELECT CAST(sum(balance) AS CHAR(20)) FROM account").await.cells();
-    assert_eq!(sums, vec![(ACCOUNTS * OPENING).to_string()], "the sum of all accounts");
+    assert_eq!(sums, vec![(TENANTS as i64 * ACCOUNTS * OPENING).to_string()], "the sum of all accounts");
     let found = rows(&store, "SELECT CAST(id AS CHAR(20)) FROM transfer").await.cells();
     let found: BTreeSet<i64> = found.iter().map(|id| id.parse().expect("a number")).collect();
     let lost: Vec<_> = ledger.acknowledged.difference(&found).take(5).collect();
@@ -198,8 +213,8 @@ pub async fn audit(place: &Place, ledger: &Ledger) {
         found.iter().filter(|id| !ledger.acknowledged.contains(id) && !ledger.unknown.contains(id)).take(5).collect();
     assert!(made.is_empty(), "never acknowledged: {made:?}");
     let expected = "SELECT CAST(count(*) AS CHAR(20)) FROM account a WHERE balance <> 1000 \
-        + coalesce((SELECT sum(amount) FROM transfer t WHERE t.credit = a.id), 0) \
-        - coalesce((SELECT sum(amount) FROM transfer t WHERE t.debit = a.id), 0)";
+        + coalesce((SELECT sum(amount) FROM transfer t WHERE t.tenant = a.tenant AND t.credit = a.id), 0) \
+        - coalesce((SELECT sum(amount) FROM transfer t WHERE t.tenant = a.tenant AND t.debit = a.id), 0)";
     assert_eq!(rows(&store, expected).await.cells(), vec!["0"], "accounts that their transfers do not explain");
 }
 

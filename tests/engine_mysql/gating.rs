@@ -50,7 +50,7 @@ impl Gated {
     }
 
     async fn fence(&self, pause_ms: i64) -> Result<i64> {
-        let fence = Fence { pause_ms, lock_timeout_ms: 300, cut: 1, grantee: &self.who };
+        let fence = Fence { pause_ms, lock_timeout_ms: 300, cut: 1, grantee: &self.who, scopes: None };
         self.admin.fence(&self.layout, Side::Source, &fence).await
     }
 

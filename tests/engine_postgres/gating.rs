@@ -30,7 +30,7 @@ impl Gated {
     }
 
     async fn fence(&self, pause_ms: i64) -> Result<i64> {
-        let fence = Fence { pause_ms, lock_timeout_ms: 300, cut: 1, grantee: &self.place.db.run };
+        let fence = Fence { pause_ms, lock_timeout_ms: 300, cut: 1, grantee: &self.place.db.run, scopes: None };
         self.admin.fence(&self.layout, Side::Source, &fence).await
     }
 

@@ -82,6 +82,8 @@ impl World {
             target_unique: t.primary_key.clone(),
             constants: vec![],
             filter: None,
+            scope: None,
+            within: None,
             ordered_alike: true,
         }
     }

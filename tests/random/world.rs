@@ -174,8 +174,9 @@ impl World {
                 Some(i) => {
                     let c = quote(engine, &t.columns[i].name);
                     let other = t.columns[i].kind.literal(engine, rng);
-                    // Either what it was becomes NULL, or NULL becomes something.
-                    format!("UPDATE {table} SET {c} = CASE WHEN {c} IS NULL THEN {other} END WHERE {key} = {one}")
+                    // Either what it was becomes NULL, or NULL becomes something. PostgreSQL types the literal by its fellow.
+                    let swapped = format!("CASE WHEN {c} IS NULL THEN {other} WHEN 1 = 0 THEN {c} END");
+                    format!("UPDATE {table} SET {c} = {swapped} WHERE {key} = {one}")
                 }
                 None => format!("DELETE FROM {table} WHERE {key} = {one}"),
             });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::broker::stream_of;
 use crate::rig::{Engine, TABLES, World, number, shared_nats};
 use crate::support::live::{self, Ledger};
+use crate::support::product::Copied;
 
 /// The target comes back as it was at a third of the backfill.
 async fn restored_target(name: &str, log_is_cut: bool) -> String {
@@ -15,7 +16,7 @@ async fn restored_target(name: &str, log_is_cut: bool) -> String {
     world.until_moved(&mut running, 100).await;
     running.signal("TERM");
     assert_eq!(running.wait().await, 143, "{}", running.stderr());
-    let backup = world.copy_of(&world.target);
+    let backup = Copied::of(&world.target);
     let (has, moved) = (world.at_target("position", "link_target").await, world.moved().await);
     let mut running = world.product.start(&["apply"]);
     world.until_moved(&mut running, moved + 300).await;
@@ -60,7 +61,7 @@ async fn restored_source(name: &str, to: Engine, stale: i64) {
     world.finish().await;
     let ledger = writers.stop().await;
     world.finish().await;
-    let backup = world.copy_of(&world.source);
+    let backup = Copied::of(&world.source);
 
     let writers = world.writers_at(Duration::from_millis(5), world.seed + 1);
     let far = format!(

@@ -1,6 +1,5 @@
 //! A migration of a live store, and what the tests do to it: start, kill, look at its control tables, run again.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -182,35 +181,12 @@ impl World {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-
-    /// The files of a SQLite store, to be put back later.
-    pub fn copy_of(&self, place: &Place) -> Copied {
-        let Place::Sqlite(path) = place else { panic!("not a file") };
-        let files = ["", "-wal"].map(|end| PathBuf::from(format!("{}{end}", path.display())));
-        let read = |p: PathBuf| (p.clone(), std::fs::read(&p).ok());
-        Copied(files.map(read).into())
-    }
 }
 
 pub enum End {
     Killed,
     /// It ended by itself, with this code and stderr.
     Itself(i32, String),
-}
-
-/// A backup.
-pub struct Copied(Vec<(PathBuf, Option<Vec<u8>>)>);
-
-impl Copied {
-    pub fn put_back(self) {
-        for (path, bytes) in self.0 {
-            let _ = std::fs::remove_file(format!("{}-shm", path.display()));
-            match bytes {
-                Some(bytes) => std::fs::write(&path, bytes).expect("write"),
-                None => drop(std::fs::remove_file(&path)),
-            }
-        }
-    }
 }
 
 /// A connection that stays open: looking often must be cheap.

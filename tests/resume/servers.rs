@@ -6,13 +6,7 @@ use std::time::Duration;
 use crate::rig::{TABLES, World, postgres_in, shared_nats};
 use crate::support::Postgres;
 use crate::support::live::Ledger;
-use crate::support::product::Place;
-
-fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
-    let path = dir.path().join(name);
-    std::fs::File::create(&path).expect("a file");
-    Place::Sqlite(path)
-}
+use crate::support::product::sqlite;
 
 async fn ends(world: &World, running: &mut crate::support::product::Running) {
     let code = running.wait().await;

@@ -1,7 +1,7 @@
 //! The real binary, run as a person runs it: with a plan file and an environment.
 
 use super::compare::StoreRef;
-use super::{MyDatabase, Nats, PgDatabase};
+use super::{MariaDb, MyDatabase, Nats, PgDatabase, Postgres};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -74,6 +74,49 @@ impl Place {
             }
         }
     }
+}
+
+/// The files of a SQLite store, to be put back later.
+pub struct Copied(Vec<(PathBuf, Option<Vec<u8>>)>);
+
+impl Copied {
+    pub fn of(place: &Place) -> Self {
+        let Place::Sqlite(path) = place else { panic!("not a file") };
+        let files = ["", "-wal"].map(|end| PathBuf::from(format!("{}{end}", path.display())));
+        let read = |p: PathBuf| (p.clone(), std::fs::read(&p).ok());
+        Self(files.map(read).into())
+    }
+
+    pub fn put_back(self) {
+        for (path, bytes) in self.0 {
+            let _ = std::fs::remove_file(format!("{}-shm", path.display()));
+            match bytes {
+                Some(bytes) => std::fs::write(&path, bytes).expect("write"),
+                None => drop(std::fs::remove_file(&path)),
+            }
+        }
+    }
+}
+
+/// A database of its own on the shared server, whose logins may play either side's part.
+pub async fn postgres(hint: &str) -> Place {
+    let db = Postgres::shared().database(hint).await;
+    db.grant_target_rights().await;
+    Place::Postgres(db)
+}
+
+/// The same on MariaDB.
+pub async fn mariadb(hint: &str) -> Place {
+    let db = MariaDb::shared().database(hint).await;
+    db.grant_target_rights().await;
+    Place::MariaDb(db)
+}
+
+/// An empty file.
+pub fn sqlite(dir: &tempfile::TempDir, name: &str) -> Place {
+    let path = dir.path().join(name);
+    std::fs::File::create(&path).expect("a file");
+    Place::Sqlite(path)
 }
 
 /// One migration of a test.
@@ -151,6 +194,18 @@ impl Product {
         let output = tokio::task::spawn_blocking(move || run_bounded(&mut command, &what)).await.expect("a run");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Waits until nothing is dirty and nothing is on its way, half a minute at most.
+    pub async fn wait_in_step(&self) {
+        for _ in 0..300 {
+            let status = self.run(&["status", "--json"]).await.expect(0).json();
+            if status["backlog"]["keys"] == 0 && status["in_flight"] == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("it does not come into step");
     }
 
     /// Starts it and lets it run; its output goes to files in the test's directory.
