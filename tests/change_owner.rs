@@ -8,6 +8,8 @@ mod bank;
 
 #[path = "change_owner/approvals.rs"]
 mod approvals;
+#[path = "change_owner/begun.rs"]
+mod begun;
 #[path = "change_owner/finished.rs"]
 mod finished;
 #[path = "change_owner/held.rs"]

@@ -14,7 +14,7 @@ use crate::entry::{Control, Generation, Hash, Mark, Position, TableId};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Stage};
 use crate::store::{Lease, SealRequest, Sealed, Side, Work};
-use crate::task::Stop;
+use crate::task::{Stop, failpoint};
 use crate::transport::{Sender, Transport};
 use crate::value::Key;
 
@@ -318,6 +318,10 @@ impl Relay {
             other => other?,
         };
         self.sealed_at = Instant::now();
+        if matches!(work, Work::Begin { .. }) {
+            // Begun here, and nobody has heard of it.
+            failpoint("link.begun");
+        }
         if sealed.overflowed {
             let text = "capture stopped at \"backlog_limit\", later changes were not recorded: a new generation begins";
             self.begin_anew = true;

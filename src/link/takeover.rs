@@ -10,10 +10,11 @@ use crate::entry::{Announcement, Generation, Link, Mark, Report};
 use crate::error::Result;
 use crate::event::Event;
 use crate::log::codec;
-use crate::log::order::{Course, course};
-use crate::store::{SURVIVES, Side};
+use crate::log::order::{Course, Traces, course};
+use crate::store::{BEGAN, LinkState, SURVIVES, Side};
 use crate::task::Stop;
 
+use super::Ends;
 use super::relay::Relay;
 
 /// The announcement is repeated this often while the target is silent: it may have missed the first.
@@ -30,10 +31,10 @@ impl Relay {
         let state = self.ends.store.link_state(&migration, self.ends.layout.link(), Side::Source).await?;
         self.head = state.mark;
         self.forget_in_flight();
-        let known = self.ends.store.knows(&migration, self.ends.layout.link(), &report.mark).await?;
+        let traces = traces(&self.ends, &state, &report).await?;
         self.remember_decision().await?;
         let survives = self.ends.store.get(&migration, Side::Source, SURVIVES).await?.unwrap_or_default();
-        match course(&self.head, &report.mark, known) {
+        match course(&self.head, &report.mark, traces) {
             // A person named the store that counts, so what only the other one has may be overwritten.
             _ if !survives.is_empty() => {
                 self.begin_next(next_generation(&self.head, &report), survives == "copied").await?
@@ -44,6 +45,7 @@ impl Relay {
                 self.ends.store.rewind(&self.ends.layout, &self.lease, self.head, mark).await?;
                 self.head = mark;
             }
+            Course::BeginAgain => self.begin_again(&report).await?,
             Course::NewGeneration => {
                 let why = "what the target has is not what the source's log says: one of them was rewound";
                 self.begin_generation(&report, why).await?;
@@ -91,6 +93,15 @@ impl Relay {
         }
     }
 
+    /// Killed between the seal that began a generation and its arrival: what it had taken is dirty again.
+    async fn begin_again(&mut self, report: &Report) -> Result<()> {
+        let (layout, start) = (self.ends.layout.clone(), beginning(&self.head));
+        let began = self.ends.store.get(&layout.migration, Side::Source, BEGAN).await?;
+        self.ends.store.rewind(&layout, &self.lease, self.head, start).await?;
+        self.head = start;
+        self.begin_next(next_generation(&start, report), began.as_deref() == Some("copied")).await
+    }
+
     async fn begin_next(&mut self, generation: Generation, copied: bool) -> Result<()> {
         self.begin(generation, copied).await?;
         self.begin_anew = false;
@@ -111,6 +122,21 @@ impl Relay {
         }
         self.begin_next(generation, copied).await
     }
+}
+
+async fn traces(ends: &Ends, state: &LinkState, report: &Report) -> Result<Traces> {
+    let (layout, store) = (&ends.layout, &ends.store);
+    let knows = async |mark: &Mark| store.knows(&layout.migration, layout.link(), mark).await;
+    let known = knows(&report.mark).await?;
+    // How an older version's generation began nobody knows.
+    let noted = store.get(&layout.migration, Side::Source, BEGAN).await?.is_some_and(|how| !how.is_empty());
+    let unheard = noted && state.confirmed.0 == 0 && knows(&beginning(&state.mark)).await?;
+    Ok(Traces { known, unheard })
+}
+
+/// Before the first entry of its generation.
+fn beginning(mark: &Mark) -> Mark {
+    Mark { generation: mark.generation, ..Mark::default() }
 }
 
 /// Behind all that either side has begun.

@@ -62,16 +62,30 @@ pub enum Course {
     Continue,
     /// The target has everything up to here, which is ours: undo what comes after, and go on from here.
     RewindTo(Mark),
+    /// The target never had the generation that we began: undo all of it, and begin the next one as that one was.
+    BeginAgain,
     /// One side was rewound, or the target is new: begin a generation, with every range pending.
     NewGeneration,
 }
 
-/// `known`: whether the source's log has exactly this mark (the empty beginning of our generation is always known).
-pub fn course(head: &Mark, target: &Mark, known: bool) -> Course {
+/// What the source's log says of the target's standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traces {
+    /// It has exactly this mark (the empty beginning of our generation is known while the log reaches back to it).
+    pub known: bool,
+    /// It has our generation from its first entry on, and nothing of it was ever confirmed.
+    pub unheard: bool,
+}
+
+/// A target that had confirmed anything of our generation, and stands behind it now, was rewound: whoever takes such a
+/// one for a new one overwrites what only it has.
+pub fn course(head: &Mark, target: &Mark, traces: Traces) -> Course {
     if target == head && head.position.0 > 0 {
         Course::Continue
-    } else if known && target.generation == head.generation && target.position < head.position {
+    } else if traces.known && target.generation == head.generation && target.position < head.position {
         Course::RewindTo(*target)
+    } else if traces.unheard && target.generation < head.generation {
+        Course::BeginAgain
     } else {
         Course::NewGeneration
     }
@@ -141,14 +155,33 @@ mod tests {
     #[test]
     fn a_relay_goes_on_only_from_what_both_know() {
         let mark = |g, p, h| standing(g, p, h, 0).mark;
-        let head = mark(1, 9, 9);
-        assert_eq!(course(&head, &head, true), Course::Continue);
-        assert_eq!(course(&head, &mark(1, 7, 7), true), Course::RewindTo(mark(1, 7, 7)));
-        assert_eq!(course(&head, &mark(1, 7, 8), false), Course::NewGeneration, "fork");
-        assert_eq!(course(&head, &mark(1, 9, 8), false), Course::NewGeneration, "a position used again");
-        assert_eq!(course(&head, &mark(1, 10, 1), false), Course::NewGeneration, "the source lost its tail");
-        assert_eq!(course(&head, &mark(2, 9, 9), false), Course::NewGeneration, "the source was restored from before");
-        assert_eq!(course(&mark(0, 0, 0), &mark(0, 0, 0), true), Course::NewGeneration, "nothing was ever sealed");
+        let (head, known) = (mark(1, 9, 9), Traces { known: true, unheard: false });
+        assert_eq!(course(&head, &head, known), Course::Continue);
+        assert_eq!(course(&head, &mark(1, 7, 7), known), Course::RewindTo(mark(1, 7, 7)));
+        assert_eq!(course(&head, &mark(1, 7, 8), Traces::default()), Course::NewGeneration, "fork");
+        assert_eq!(course(&head, &mark(1, 9, 8), Traces::default()), Course::NewGeneration, "a position used again");
+        assert_eq!(
+            course(&head, &mark(1, 10, 1), Traces::default()),
+            Course::NewGeneration,
+            "the source lost its tail"
+        );
+        assert_eq!(
+            course(&head, &mark(2, 9, 9), Traces::default()),
+            Course::NewGeneration,
+            "the source was restored from before"
+        );
+        assert_eq!(course(&mark(0, 0, 0), &mark(0, 0, 0), known), Course::NewGeneration, "nothing was ever sealed");
+    }
+
+    #[test]
+    fn a_generation_that_nobody_heard_of_begins_again() {
+        let mark = |g, p, h| standing(g, p, h, 0).mark;
+        let (head, unheard) = (mark(2, 3, 9), Traces { known: false, unheard: true });
+        assert_eq!(course(&head, &mark(0, 0, 0), unheard), Course::BeginAgain);
+        assert_eq!(course(&head, &mark(1, 40, 7), unheard), Course::BeginAgain);
+        assert_eq!(course(&head, &mark(1, 40, 7), Traces::default()), Course::NewGeneration, "it had heard of it");
+        assert_eq!(course(&head, &mark(2, 2, 7), unheard), Course::NewGeneration, "a fork");
+        assert_eq!(course(&head, &mark(3, 1, 7), unheard), Course::NewGeneration, "the source was restored");
     }
 
     proptest! {

@@ -281,7 +281,7 @@ impl Session {
                         let answer = self.obey(survey, hosts, &request.verb, &request.body).await?;
                         let (store, m) = (&self.source, self.migration());
                         self.patiently(|| store.answer(m, request.id, &answer)).await?;
-                        let ownership = self.agreed(survey.layout()).await?;
+                        let ownership = self.patiently(|| self.agreed(survey.layout())).await?;
                         self.follow_owners(survey, hosts, &ownership).await?;
                     }
                 }
@@ -324,7 +324,7 @@ impl Session {
             _ => return Ok(serde_json::json!({ "error": "this version can't read the request" }).to_string()),
         };
         let scopes: Option<Vec<String>> = serde_json::from_value(asked["scopes"].clone()).unwrap_or_default();
-        let ownership = self.agreed(survey.layout()).await?;
+        let ownership = self.patiently(|| self.agreed(survey.layout())).await?;
         if ownership.handing().is_none() && ownership.owns_these(to, scopes.as_deref()) {
             // Another one was faster.
             return Ok(CutReport { turn: ownership.turns(), ..CutReport::default() }.write());

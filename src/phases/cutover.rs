@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use crate::entry::Turn;
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
-use crate::link::cut::Opened;
 use crate::schema;
+use crate::store::Side;
 use crate::store::gate::SCOPE_MAX;
-use crate::store::{Fence, Side};
 use crate::task::failpoint;
 
 use super::host::Host;
@@ -22,10 +21,10 @@ use super::session::Session;
 use super::survey::Survey;
 use super::way::Way;
 
-/// Setting of the source: the last attempt's number.
-const CUT: &str = "cut";
 /// How long the taker may need to hear of the decision before we say so.
 const TELL_PATIENCE: Duration = Duration::from_secs(30);
+
+const READY_TRIES: u64 = 6;
 
 #[derive(Debug, Clone)]
 pub struct CutOptions {
@@ -34,26 +33,6 @@ pub struct CutOptions {
     pub scopes: Option<Vec<String>>,
     /// Say which gates are closed and how long writes would be refused; change nothing.
     pub dry_run: bool,
-}
-
-/// Where the pause goes.
-struct Steps {
-    began: Instant,
-    at: Instant,
-    steps_ms: Vec<(String, u64)>,
-}
-
-impl Steps {
-    /// For who wonders what took so long.
-    fn so_far(&self) -> String {
-        let done = self.steps_ms.iter().map(|(step, ms)| format!("{step} {ms} ms, "));
-        format!("{}then {} ms", done.collect::<String>(), self.at.elapsed().as_millis())
-    }
-
-    fn done(&mut self, step: &str) {
-        self.steps_ms.push((step.to_owned(), self.at.elapsed().as_millis() as u64));
-        self.at = Instant::now();
-    }
 }
 
 impl Session {
@@ -160,13 +139,41 @@ impl Session {
     ) -> Result<CutReport> {
         let mut report = self.cut_report(to, scopes);
         let (way, back) = (self.way_of(survey, to.other())?, self.way_of(survey, to)?);
+        report.forecast_ms = self.get_ready(&way, &back, host, scopes).await?;
+        self.hook("before_cutover", self.plan.hooks.before_cutover.as_ref(), to, scopes).await?;
+        let opened = self.attempt(&way, host, scopes, &mut report).await?;
+        let ownership = self.patiently(|| self.agreed(survey.layout())).await?;
+        (report.done, report.turn) = (true, ownership.turns());
+        self.patiently(|| self.after_open(survey, &ownership, opened.position.0)).await?;
+        self.hook("after_cutover", self.plan.hooks.after_cutover.as_ref(), to, scopes).await?;
+        Ok(report)
+    }
+
+    /// All that comes before the fence, in which a lost connection is no reason to give up. The forecast of the pause.
+    async fn get_ready(&self, way: &Way, back: &Way, host: &mut Host, scopes: Option<&[String]>) -> Result<u64> {
+        let mut tries = 1;
+        loop {
+            match self.prepare(way, back, host, scopes).await {
+                Err(e) if e.is_retry() && tries < READY_TRIES => {
+                    self.check_stop()?;
+                    host.check().await?;
+                    self.reporter.event(&Event::Warning(format!("{e}; once more")));
+                    self.stop.sleep(Duration::from_millis(100 * tries)).await;
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn prepare(&self, way: &Way, back: &Way, host: &mut Host, scopes: Option<&[String]>) -> Result<u64> {
         host.until(self, |p| p.backfilled).await?;
-        self.prepare_back(&back).await.context("preparing the way back")?;
-        self.name_scopes(&way, scopes).await?;
+        self.prepare_back(back).await.context("preparing the way back")?;
+        self.name_scopes(way, scopes).await?;
         if !host.pulse().compared {
             self.reporter.event(&Event::Phase { name: "verify".into(), detail: "before the cut over".into() });
             let result = host.verify(self).await?;
-            let verified = self.present(&way, &result, false).await?;
+            let verified = self.present(way, &result, false).await?;
             self.note_verify(Some(&verified)).await?;
             if result.mismatches > 0 {
                 let text = format!("{} digests differ: nothing is cut over", result.mismatches);
@@ -174,14 +181,7 @@ impl Session {
             }
         }
         host.settle(self).await?;
-        report.forecast_ms = self.forecast(&way, host).await?;
-        self.hook("before_cutover", self.plan.hooks.before_cutover.as_ref(), to, scopes).await?;
-        let opened = self.fence_and_decide(&way, host, scopes, &mut report).await?;
-        let ownership = self.agreed(survey.layout()).await?;
-        (report.done, report.turn) = (true, ownership.turns());
-        self.after_open(survey, &ownership, opened.position.0).await?;
-        self.hook("after_cutover", self.plan.hooks.after_cutover.as_ref(), to, scopes).await?;
-        Ok(report)
+        self.forecast(way, host).await
     }
 
     /// Both stores know these scopes before one of them is fenced, and each that the other knows (a process may have died
@@ -230,147 +230,7 @@ impl Session {
         Ok(forecast_ms)
     }
 
-    async fn fence_and_decide(
-        &self,
-        way: &Way,
-        host: &mut Host,
-        scopes: Option<&[String]>,
-        report: &mut CutReport,
-    ) -> Result<Opened> {
-        let m = self.migration();
-        let cut = self.next_cut().await?;
-        self.source.journal(m, "cutover", "fencing", &format!("attempt {cut}, the {} gives", way.owner.name())).await?;
-        let began = Instant::now();
-        let limit = Duration::from_millis(self.plan.cutover.max_write_pause_ms);
-        failpoint("cutover.begun");
-        let mut steps = Steps { began, at: began, steps_ms: vec![] };
-        let decided = self.drain_and_decide(way, host, scopes, cut, limit, &mut steps).await;
-        let opened = match decided {
-            Ok(opened) => opened,
-            Err(error) => match self.decided_after_all(way, cut).await? {
-                Some(opened) => opened,
-                None => return Err(self.give_back(way, host, cut, error, &steps).await),
-            },
-        };
-        failpoint("cutover.decided");
-        self.source.journal(m, "cutover", "decided", &described(&opened.turns)).await?;
-        self.wait_until_told(host, &opened.turns).await?;
-        steps.done("open");
-        failpoint("cutover.told");
-        report.pause_ms = began.elapsed().as_millis() as u64;
-        report.steps_ms = steps.steps_ms;
-        Ok(opened)
-    }
-
-    /// Attempts are told apart, so that nothing of one is taken for another's.
-    async fn next_cut(&self) -> Result<u64> {
-        let m = self.migration();
-        let last = self.source.get(m, Side::Source, CUT).await?.and_then(|text| text.parse::<u64>().ok());
-        let cut = last.unwrap_or_default() + 1;
-        self.source.put(m, Side::Source, CUT, &cut.to_string()).await?;
-        Ok(cut)
-    }
-
-    /// Tries again as long as there is time: each try waits for a lock no longer than the plan says.
-    async fn fence(
-        &self,
-        way: &Way,
-        scopes: Option<&[String]>,
-        cut: u64,
-        began: Instant,
-        limit: Duration,
-    ) -> Result<()> {
-        let grantee = way.sender.who().await?;
-        let lock_timeout_ms = i64::try_from(self.plan.cutover.lock_timeout_ms).unwrap_or(300);
-        let mut pause = Duration::from_millis(5);
-        loop {
-            let left = limit.saturating_sub(began.elapsed());
-            let pause_ms = i64::try_from(left.as_millis()).unwrap_or(0);
-            let lock_timeout_ms = lock_timeout_ms.min(pause_ms.max(1));
-            let fence = Fence { pause_ms, lock_timeout_ms, cut, grantee: &grantee, scopes };
-            match way.sender_admin.fence(&way.layout, Side::Source, &fence).await {
-                Ok(_) => return Ok(()),
-                Err(e) if e.is_retry() && began.elapsed() + pause < limit => {
-                    self.check_stop()?;
-                    self.stop.sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_millis(50));
-                }
-                Err(e) => return Err(e.context("the fence")),
-            }
-        }
-    }
-
-    async fn drain_and_decide(
-        &self,
-        way: &Way,
-        host: &mut Host,
-        scopes: Option<&[String]>,
-        cut: u64,
-        limit: Duration,
-        steps: &mut Steps,
-    ) -> Result<Opened> {
-        let began = steps.began;
-        self.fence(way, scopes, cut, began, limit).await?;
-        steps.done("fence");
-        failpoint("cutover.fenced");
-        let left = limit.saturating_sub(began.elapsed());
-        let late = || Error::new(Kind::Gate, "the rest was not at the taker within \"max_write_pause\"");
-        // Behind the fence nothing is given out any more: the numbers can go with the rest.
-        let numbered = async {
-            let carried = self.carry_numbers(way).await;
-            failpoint("cutover.numbered");
-            carried
-        };
-        let drained = tokio::time::timeout(left, host.hand_over(self, cut));
-        let (drained, numbered) = tokio::join!(drained, numbered);
-        drained.map_err(|_| late())??;
-        numbered?;
-        steps.done("drain");
-        failpoint("cutover.drained");
-        let decided = host.decide(self, cut).await;
-        steps.done("decide");
-        decided
-    }
-
-    /// The commit of a decision may have been lost on its way to us: the gate says what is true.
-    async fn decided_after_all(&self, way: &Way, cut: u64) -> Result<Option<Opened>> {
-        let gate = self.patiently(|| way.sender.gate(&way.layout, Side::Source)).await?;
-        let turns: Vec<Turn> = gate.parts().filter(|p| p.covered && p.closed).map(|p| p.at(p.turn)).collect();
-        Ok((gate.cut == cut && !turns.is_empty()).then(|| Opened { turns, position: Default::default() }))
-    }
-
-    /// Nothing happened: writes are taken again, at the latest when the fence runs out.
-    async fn give_back(&self, way: &Way, host: &mut Host, cut: u64, error: Error, steps: &Steps) -> Error {
-        // What never was fenced is not waited for again: who held it may hold it for long.
-        let unfenced = match way.sender.gate(&way.layout, Side::Source).await {
-            Ok(gate) if gate.cut != cut => Ok(()),
-            _ => self.unfence_in_time(way, steps.began).await,
-        };
-        let _ = host.release(self).await;
-        // Best effort: the fence runs out by itself.
-        let _ = self.source.journal(self.migration(), "cutover", "aborted", &format!("attempt {cut}: {error}")).await;
-        if let Err(e) = unfenced {
-            self.reporter
-                .event(&Event::Warning(format!("the fence could not be taken away, it runs out by itself: {e}")));
-        }
-        let kind = if error.is_retry() { Kind::Gate } else { error.kind };
-        let hint = error.hint_text().unwrap_or("try again").to_owned();
-        let text = format!("not cut over, writes were given back ({}): {}", steps.so_far(), error.message());
-        Error::new(kind, text).hint(hint)
-    }
-
-    /// No longer than the fence lasts: it runs out by itself then.
-    async fn unfence_in_time(&self, way: &Way, began: Instant) -> Result<()> {
-        let limit = Duration::from_millis(self.plan.cutover.max_write_pause_ms);
-        loop {
-            match way.sender_admin.unfence(&way.layout, Side::Source).await {
-                Err(e) if e.is_retry() && began.elapsed() < limit => self.stop.sleep(Duration::from_millis(50)).await,
-                done => return done,
-            }
-        }
-    }
-
-    async fn wait_until_told(&self, host: &mut Host, turns: &[Turn]) -> Result<()> {
+    pub(super) async fn wait_until_told(&self, host: &mut Host, turns: &[Turn]) -> Result<()> {
         if let Ok(told) = tokio::time::timeout(TELL_PATIENCE, host.until(self, |p| p.has_told(turns))).await {
             return told;
         }
@@ -444,14 +304,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-fn described(turns: &[Turn]) -> String {
-    let one = |t: &Turn| match &t.scope {
-        Some(scope) => format!("turn {} of {scope}", t.turn),
-        None => format!("turn {}", t.turn),
-    };
-    turns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// A scope as both stores write it; `None`: it is no value of this kind.

@@ -21,6 +21,8 @@ use super::way::Way;
 
 /// How often a host looks for requests.
 pub const REQUEST_EVERY: Duration = Duration::from_millis(200);
+/// How often a relay that begins again is asked the same.
+const ASKED_AGAIN: u32 = 20;
 
 pub struct Host {
     /// Relay and applier; `None` once its end has been seen.
@@ -106,15 +108,30 @@ impl Host {
         self.answer(session, answer).await
     }
 
-    async fn answer<T>(&mut self, session: &Session, mut answer: oneshot::Receiver<T>) -> Result<T> {
+    /// For what changes nothing: a relay that begins again (a deadlock, a lost connection) has dropped the question.
+    async fn ask<T>(&mut self, session: &Session, question: impl Fn(oneshot::Sender<T>) -> Command) -> Result<T> {
+        for _ in 0..ASKED_AGAIN {
+            let (reply, answer) = oneshot::channel();
+            self.send(session, question(reply)).await?;
+            if let Some(answered) = self.heard(session, answer).await? {
+                return Ok(answered);
+            }
+        }
+        Err(Error::retry("the relay began again each time before it answered"))
+    }
+
+    async fn answer<T>(&mut self, session: &Session, answer: oneshot::Receiver<T>) -> Result<T> {
+        match self.heard(session, answer).await? {
+            Some(answered) => Ok(answered),
+            None => self.given_up(session).await,
+        }
+    }
+
+    /// `None`: the question was dropped.
+    async fn heard<T>(&mut self, session: &Session, mut answer: oneshot::Receiver<T>) -> Result<Option<T>> {
         loop {
             tokio::select! {
-                result = &mut answer => {
-                    return match result {
-                        Ok(result) => Ok(result),
-                        Err(_) => self.given_up(session).await,
-                    };
-                }
+                result = &mut answer => return Ok(result.ok()),
                 () = session.stop.sleep(Duration::from_millis(200)) => {
                     session.check_stop()?;
                     self.check().await?;
@@ -134,9 +151,7 @@ impl Host {
 
     /// Compares what changed since everything was compared.
     pub async fn settle(&mut self, session: &Session) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.send(session, Command::Settle(reply)).await?;
-        self.answer(session, answer).await?
+        self.ask(session, Command::Settle).await?
     }
 
     /// Has the rest brought behind a fence, and waits until the receiver has confirmed it.
@@ -159,10 +174,8 @@ impl Host {
 
     /// How long one entry takes from here to the receiver and back.
     pub async fn ping(&mut self, session: &Session) -> Result<Duration> {
-        let (reply, answer) = oneshot::channel();
         let began = std::time::Instant::now();
-        self.send(session, Command::Ping(reply)).await?;
-        self.answer(session, answer).await?;
+        self.ask(session, Command::Ping).await?;
         Ok(began.elapsed())
     }
 

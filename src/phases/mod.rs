@@ -5,6 +5,7 @@
 
 mod abort;
 mod apply;
+mod attempt;
 mod back;
 mod complete;
 mod cutover;

@@ -43,7 +43,7 @@ use crate::value::Key;
 
 use body::SqlStore;
 pub use gate::{Fence, Gate, ScopeGate};
-pub use seal::{BEGIN_ANEW, SURVIVES};
+pub use seal::{BEGAN, BEGIN_ANEW, SURVIVES};
 
 /// Which part a login plays, for the rights that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,6 +25,10 @@ pub const BEGIN_ANEW: &str = "begin_anew";
 /// `copied`. Cleared by the transaction that begins it.
 pub const SURVIVES: &str = "survives";
 
+/// Setting at a link's source: how its generation began, `anew` or as `copied`. One that was sealed and never arrived is
+/// begun again in the same way.
+pub const BEGAN: &str = "began";
+
 /// Dirty rows that are looked up by one statement.
 const LOOK_UP_PAGE: usize = 500;
 
@@ -148,6 +152,7 @@ impl<'a, E: Engine> Sealing<'a, E> {
         control::put_in(self.e, tx, &m, Side::Source, "verified", "").await?;
         control::put_in(self.e, tx, &m, Side::Source, BEGIN_ANEW, "").await?;
         control::put_in(self.e, tx, &m, Side::Source, SURVIVES, "").await?;
+        control::put_in(self.e, tx, &m, Side::Source, BEGAN, if copied { "copied" } else { "anew" }).await?;
         self.out.head = at;
         self.out.drained = self.req.may_drain;
         self.append(tx, Refs::Control(Control::Begin { mapping }), vec![]).await
