@@ -48,6 +48,9 @@ pub struct TableMap {
     pub owned: Option<String>,
     /// Place in `columns` of the one by which ownership is divided; both sides hold it as a plain column.
     pub scope: Option<usize>,
+    /// Place in `columns` of the one that both stores number, each from a range of its own while ownership is divided: a
+    /// unique key is told apart by it.
+    pub ranged: Option<usize>,
     /// Only these rows count, at either side; `None`: all.
     pub within: Option<Scopes>,
     /// Both stores order these keys alike, so that the target may evaluate a range by itself.
@@ -71,6 +74,15 @@ impl TableMap {
         let wire = &self.columns[self.scope?];
         match &wire.origin {
             Origin::Column(name) => Some((name, &wire.target, wire)),
+            Origin::Sql(_) => None,
+        }
+    }
+
+    /// The numbered column at the source, and at the target.
+    pub fn ranged_columns(&self) -> Option<(&str, &Column)> {
+        let wire = &self.columns[self.ranged?];
+        match &wire.origin {
+            Origin::Column(name) => Some((name, &wire.target)),
             Origin::Sql(_) => None,
         }
     }

@@ -194,6 +194,19 @@ impl fmt::Display for TableName {
     }
 }
 
+/// How a store gives a column the next number by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Numbered {
+    #[default]
+    No,
+    /// It counts (a sequence, upwards): what is written with a number of its own does not move it.
+    Counts,
+    /// Behind the greatest that was ever there (`AUTO_INCREMENT`, `AUTOINCREMENT`), and it can be moved up.
+    BehindGreatest,
+    /// Behind the greatest that is there now (SQLite's rowid without `AUTOINCREMENT`).
+    BehindPresent,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
@@ -206,6 +219,7 @@ pub struct Column {
     pub generated: bool,
     /// Identity ALWAYS: takes a given value only when the statement says so.
     pub identity_always: bool,
+    pub numbered: Numbered,
     /// Text that orders by its bytes (`C`, `BINARY`); true for kinds without a collation.
     pub binary_order: bool,
     /// The collation's name, quoted, as DDL takes it; `None` for the default or for kinds without one.

@@ -72,6 +72,7 @@ impl Place {
             constants: Vec::new(),
             filter: None,
             scope: None,
+            ranged: None,
             within: None,
             ordered_alike: true,
         }

@@ -73,6 +73,7 @@ impl Place {
             constants: Vec::new(),
             filter: None,
             scope: None,
+            ranged: None,
             within: None,
             ordered_alike: true,
         }

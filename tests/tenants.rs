@@ -5,6 +5,8 @@ mod support;
 
 #[path = "cutover/bank.rs"]
 mod bank;
+#[path = "tenants/numbers.rs"]
+mod numbers;
 #[path = "tenants/plan.rs"]
 mod plan;
 #[path = "tenants/rounds.rs"]

@@ -146,6 +146,9 @@ catalogue! {
     SCOPE_UNIQUE "MG0129" "scope-unique" Error
         "A unique key has no scope in it, so that rows of two scopes could meet"
         "While some scopes live on each side both stores take new rows. Two of them with one key would be two rows under \
-         one name, of which each store has another. A key is told apart by the scope in it, or by a uuid."
-        "Add the scope's column to the key, use a uuid, or leave `scope_by` out and cut over everything at once.";
+         one name, of which each store has another. A key is told apart by the scope in it, by a uuid, or by a number that \
+         each store takes from a range of its own: for that both must number the column by themselves, one of them by a \
+         PostgreSQL sequence (the other's numbers would move any other kind), and SQLite with AUTOINCREMENT."
+        "Add the scope's column to the key, use a uuid, let both stores number it (one of them PostgreSQL), or leave \
+         `scope_by` out and cut over everything at once.";
 }

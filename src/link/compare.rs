@@ -272,7 +272,7 @@ pub fn show_value(value: &Value) -> String {
 mod tests {
     use super::*;
     use crate::mapping::{Origin, WireColumn};
-    use crate::schema::{Column, Kind, TableName};
+    use crate::schema::{Column, Kind, Numbered, TableName};
 
     fn layout(tolerances: &[&[&str]]) -> Layout {
         let column = |name: &str| Column {
@@ -283,6 +283,7 @@ mod tests {
             has_default: false,
             generated: false,
             identity_always: false,
+            numbered: Numbered::No,
             binary_order: true,
             collation: None,
         };
@@ -304,6 +305,7 @@ mod tests {
             filter: None,
             owned: None,
             scope: None,
+            ranged: None,
             within: None,
             ordered_alike: true,
             tolerance: tolerance.iter().filter_map(|t| Some((1, Decimal::parse(t)?))).collect(),

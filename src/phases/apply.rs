@@ -134,6 +134,7 @@ impl Session {
         for owner in ownership.senders() {
             self.clear_stale_fence(&self.way_of(survey, owner)?).await?;
         }
+        self.join_numbers(survey, &ownership).await?;
         Ok(ownership)
     }
 

@@ -167,6 +167,10 @@ impl Session {
         cut: u64,
         steps: &mut Steps,
     ) -> Result<Opened> {
+        let parted = self.are_numbers_parted(&way.layout).await?;
+        if parted && scopes.is_some() {
+            self.use_ranges().await?;
+        }
         self.fence(way, scopes, cut, steps).await?;
         steps.done("fence");
         failpoint("cutover.fenced");
@@ -174,7 +178,7 @@ impl Session {
         let late = || Error::new(Kind::Gate, "the rest was not at the taker within \"max_write_pause\"");
         // Behind the fence nothing is given out any more: the numbers can go with the rest.
         let numbered = async {
-            let carried = self.carry_numbers(way).await;
+            let carried = self.carry_numbers(way, parted).await;
             failpoint("cutover.numbered");
             carried
         };

@@ -137,9 +137,26 @@ impl Session {
         to: Owner,
         scopes: Option<&[String]>,
     ) -> Result<CutReport> {
+        let done = self.cut_from(survey, host, to, scopes).await;
+        if done.is_err() && scopes.is_some() {
+            // What was hung for a part that did not go goes, if it can; the next `apply` does it too.
+            if let Ok(ownership) = self.agreed(survey.layout()).await {
+                let _ = self.join_numbers(survey, &ownership).await;
+            }
+        }
+        done
+    }
+
+    async fn cut_from(
+        &self,
+        survey: &Survey,
+        host: &mut Host,
+        to: Owner,
+        scopes: Option<&[String]>,
+    ) -> Result<CutReport> {
         let mut report = self.cut_report(to, scopes);
         let (way, back) = (self.way_of(survey, to.other())?, self.way_of(survey, to)?);
-        report.forecast_ms = self.get_ready(&way, &back, host, scopes).await?;
+        report.forecast_ms = self.get_ready(survey, &way, &back, host, scopes).await?;
         self.hook("before_cutover", self.plan.hooks.before_cutover.as_ref(), to, scopes).await?;
         let opened = self.attempt(&way, host, scopes, &mut report).await?;
         let ownership = self.patiently(|| self.agreed(survey.layout())).await?;
@@ -150,10 +167,17 @@ impl Session {
     }
 
     /// All that comes before the fence, in which a lost connection is no reason to give up. The forecast of the pause.
-    async fn get_ready(&self, way: &Way, back: &Way, host: &mut Host, scopes: Option<&[String]>) -> Result<u64> {
+    async fn get_ready(
+        &self,
+        survey: &Survey,
+        way: &Way,
+        back: &Way,
+        host: &mut Host,
+        scopes: Option<&[String]>,
+    ) -> Result<u64> {
         let mut tries = 1;
         loop {
-            match self.prepare(way, back, host, scopes).await {
+            match self.prepare(survey, way, back, host, scopes).await {
                 Err(e) if e.is_retry() && tries < READY_TRIES => {
                     self.check_stop()?;
                     host.check().await?;
@@ -166,10 +190,20 @@ impl Session {
         }
     }
 
-    async fn prepare(&self, way: &Way, back: &Way, host: &mut Host, scopes: Option<&[String]>) -> Result<u64> {
+    async fn prepare(
+        &self,
+        survey: &Survey,
+        way: &Way,
+        back: &Way,
+        host: &mut Host,
+        scopes: Option<&[String]>,
+    ) -> Result<u64> {
         host.until(self, |p| p.backfilled).await?;
         self.prepare_back(back).await.context("preparing the way back")?;
         self.name_scopes(way, scopes).await?;
+        if scopes.is_some() {
+            self.part_numbers(survey).await?;
+        }
         if !host.pulse().compared {
             self.reporter.event(&Event::Phase { name: "verify".into(), detail: "before the cut over".into() });
             let result = host.verify(self).await?;
@@ -281,6 +315,7 @@ impl Session {
             self.patiently(|| way.sender_admin.unfence(&way.layout, Side::Source)).await?;
         }
         failpoint("cutover.unfenced");
+        self.join_numbers(survey, ownership).await?;
         self.publish_route(ownership, position).await?;
         failpoint("cutover.routed");
         let (rest, others) = ownership.split();

@@ -64,8 +64,10 @@ impl Session {
                 Error::new(Kind::Locked, text).hint("stop that process first: nothing is kept in step afterwards")
             );
         }
-        match self.agreed(survey.layout()).await?.owns_all(Owner::Target) {
-            true => Ok(()),
+        let ownership = self.agreed(survey.layout()).await?;
+        match ownership.owns_all(Owner::Target) {
+            // A process may have died before it did.
+            true => self.join_numbers(survey, &ownership).await,
             false => {
                 Err(Error::new(Kind::Gate, "the target does not own all of the data").hint(self.command("cutover")))
             }

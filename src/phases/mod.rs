@@ -22,6 +22,7 @@ mod outcome;
 mod owner;
 mod plan;
 mod preflight;
+mod ranges;
 mod rehearse;
 pub mod report;
 mod route;

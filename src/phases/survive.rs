@@ -101,6 +101,7 @@ impl Session {
         let verified = self.present(&way, &result, false).await?;
         self.note_verify(Some(&verified)).await?;
         let ownership = self.agreed(survey.layout()).await?;
+        self.join_numbers(&survey, &ownership).await?;
         self.publish_route(&ownership, 0).await?;
         self.source.journal(self.migration(), "survive", "done", &format!("the {} owns", side.name())).await?;
         Ok(report)

@@ -7,7 +7,7 @@ use super::defaults;
 use super::model::Plan;
 use super::resolve::{Facts, Resolved};
 use crate::mapping::{Layout, Origin, TableMap};
-use crate::schema::{Added, Addition, Column, Definition, EngineName, ForeignKey, Kind, NewTable, TableName};
+use crate::schema::{Added, Addition, Column, Definition, EngineName, ForeignKey, Kind, NewTable, Numbered, TableName};
 
 /// All engines take names of 63 bytes; the rest is for a number.
 const NAME_MAX: usize = 59;
@@ -84,16 +84,7 @@ impl<'a> Making<'a> {
     fn numbers(&mut self, new: &mut NewTable, map: &TableMap, definition: &Definition) {
         for name in &definition.numbered {
             let Some(column) = self.carried(map, name) else { continue };
-            let is_int = matches!(column.kind, Kind::Int { bits: ..=64 });
-            let first = new.primary_key.first() == Some(&column.name);
-            let can = match self.facts.target_engine {
-                EngineName::Postgres => ["smallint", "integer", "bigint"].contains(&column.type_name.as_str()),
-                EngineName::MySql => is_int && first && !column.type_name.contains("(1)"),
-                EngineName::Sqlite => {
-                    new.primary_key.len() == 1 && first && column.type_name.eq_ignore_ascii_case("INTEGER")
-                }
-            };
-            match can {
+            match made_numbered(self.facts.target_engine, column, &new.primary_key) != Numbered::No {
                 true => new.numbered.push(column.name.clone()),
                 false => self.warn(format!("\"{name}\" of \"{}\" gets no numbers by itself at the target", map.source)),
             }
@@ -349,5 +340,21 @@ fn can_refer(engine: EngineName, child: &Column, parent: &Column) -> bool {
         }
         EngineName::MySql => child.type_name == parent.type_name,
         EngineName::Postgres | EngineName::Sqlite => child.kind.name() == parent.kind.name(),
+    }
+}
+
+/// How a column of a table that we make is numbered, where the source's is.
+pub(super) fn made_numbered(engine: EngineName, column: &Column, primary_key: &[String]) -> Numbered {
+    let is_int = matches!(column.kind, Kind::Int { bits: ..=64 });
+    let first = primary_key.first() == Some(&column.name);
+    match engine {
+        EngineName::Postgres if ["smallint", "integer", "bigint"].contains(&column.type_name.as_str()) => {
+            Numbered::Counts
+        }
+        EngineName::MySql if is_int && first && !column.type_name.contains("(1)") => Numbered::BehindGreatest,
+        EngineName::Sqlite if primary_key.len() == 1 && first && column.type_name.eq_ignore_ascii_case("INTEGER") => {
+            Numbered::BehindPresent
+        }
+        _ => Numbered::No,
     }
 }

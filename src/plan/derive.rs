@@ -1,7 +1,7 @@
 //! Tables that the target lacks, derived from the source's definition.
 
 use crate::mapping::has_text;
-use crate::schema::{Column, EngineName, Kind};
+use crate::schema::{Column, EngineName, Kind, Numbered};
 
 /// Digits that SQLite's numbers keep; a longer decimal is kept as text there.
 const SQLITE_DIGITS: u32 = 15;
@@ -189,6 +189,7 @@ pub(super) fn made(name: &str, kind: &Kind, nullable: bool, to: EngineName) -> O
         has_default: false,
         generated: false,
         identity_always: false,
+        numbered: Numbered::No,
         binary_order,
         collation,
     })

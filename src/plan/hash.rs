@@ -48,6 +48,10 @@ fn render_table(out: &mut Render, table: &TableMap) {
         out.text("scope");
         out.count(scope);
     }
+    if let Some(ranged) = table.ranged {
+        out.text("ranged");
+        out.count(ranged);
+    }
 }
 
 /// As far as it decides about a value's form: bounds only decide what is refused.

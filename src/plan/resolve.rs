@@ -177,6 +177,7 @@ fn bare(place: usize, source: TableName, target: TableName) -> Option<TableMap> 
         filter: None,
         owned: None,
         scope: None,
+        ranged: None,
         within: None,
         ordered_alike: false,
         tolerance: Vec::new(),
@@ -343,7 +344,7 @@ impl<'a> Pair<'a> {
         self.check_names(&columns, notes);
         let key = keys::resolve(&self, &columns, notes);
         let tolerance = tolerance::resolve(&self, &columns, key.as_ref().map_or(&[][..], |k| &k.wire), notes);
-        let scope = scope::resolve(plan, &self, &columns, notes);
+        let divided = scope::resolve(plan, &self, &columns, key.as_ref().map_or(&[][..], |k| &k.target), notes);
         if notes.problems.len() > before {
             return None;
         }
@@ -375,7 +376,8 @@ impl<'a> Pair<'a> {
             constants,
             filter: self.plan.filter.as_ref().map(|f| f.value.clone()),
             owned: self.plan.owned.as_ref().map(|f| f.value.clone()),
-            scope,
+            scope: divided.as_ref().map(|d| d.scope),
+            ranged: divided.and_then(|d| d.ranged),
             within: None,
             ordered_alike,
             tolerance,

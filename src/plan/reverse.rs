@@ -79,6 +79,10 @@ fn swapped(map: &TableMap, backs: &[Back], facts: &Facts) -> Result<TableMap, Ve
         filter,
         owned: map.filter.clone(),
         scope,
+        ranged: map.ranged.and_then(|i| {
+            let there = &map.columns[i].target.name;
+            columns.iter().position(|c| c.origin == Origin::Column(there.clone()))
+        }),
         within: None,
         ordered_alike: map.ordered_alike && in_order,
         columns,

@@ -2,27 +2,61 @@
 //!
 //! A row's scope must mean the same at both stores, so its column travels by itself, in one kind, without loss. While
 //! some scopes live on each side both stores take new rows: what is unique must then be so across the two, so it has
-//! the scope in it, or is a uuid.
+//! the scope in it, or is a uuid, or a number of which each store has a range of its own ([`has_ranges`]).
 
 use super::columns::Columns;
+use super::define::made_numbered;
 use super::model::{At, Plan};
 use super::resolve::{Notes, Pair};
 use super::suggest::did_you_mean;
 use crate::check;
 use crate::finding::Violation;
 use crate::mapping::{Layout, Origin, TableMap, WireColumn};
-use crate::schema::{Column, EngineName, ForeignKey, Kind, Table};
+use crate::schema::{Column, EngineName, ForeignKey, Kind, Numbered, Table};
 
-/// The place of the scope's column among those that travel; `None` where the plan has none, or it can't be used.
-pub(super) fn resolve(plan: &Plan, pair: &Pair, columns: &Columns, notes: &mut Notes) -> Option<usize> {
+/// Places among the columns that travel.
+pub(super) struct Divided {
+    pub scope: usize,
+    pub ranged: Option<usize>,
+}
+
+/// `None` where the plan has no scope, or it can't be used. `key`: the target's, which a table that is made will have.
+pub(super) fn resolve(
+    plan: &Plan,
+    pair: &Pair,
+    columns: &Columns,
+    key: &[String],
+    notes: &mut Notes,
+) -> Option<Divided> {
     let by = pair.plan.scope_by.as_ref().or(plan.cutover.scope_by.as_ref())?;
     notes.column = Some(by.value.clone());
-    let found = find(by, pair, columns, notes);
-    if let Some(i) = found {
-        check_uniques(by, pair, columns, i, notes);
-    }
+    let found = find(by, pair, columns, notes).map(|scope| {
+        let ranged = (0..columns.wire.len()).find(|&i| has_ranges(plan, pair, &columns.wire[i], key));
+        let is_used = check_uniques(by, pair, columns, scope, ranged, notes);
+        Divided { scope, ranged: ranged.filter(|_| is_used) }
+    });
     notes.column = None;
     found
+}
+
+/// Both stores number the column, and one of them by a sequence, which the other's numbers do not move: then the other
+/// may take those from a boundary on. Behind the greatest that is there (SQLite without `AUTOINCREMENT`) no store can be
+/// moved up, and of two that number behind the greatest one follows the other.
+fn has_ranges(plan: &Plan, pair: &Pair, wire: &WireColumn, key: &[String]) -> bool {
+    let Origin::Column(name) = &wire.origin else { return false };
+    let Some(here) = pair.source.column(name).filter(|c| c.numbered != Numbered::No) else { return false };
+    let there = match pair.target {
+        Some(_) => wire.target.numbered,
+        None => made_numbered(pair.facts.target_engine, &wire.target, key),
+    };
+    let can = matches!(
+        (here.numbered, there),
+        (Numbered::Counts, Numbered::Counts | Numbered::BehindGreatest) | (Numbered::BehindGreatest, Numbered::Counts)
+    );
+    let is_int = |kind: &Kind| matches!(kind, Kind::Int { bits: ..=64 });
+    // In several pairs the boundary would have to be one for all.
+    let once = plan.tables.iter().filter(|t| t.from.value == pair.plan.from.value).count() == 1 && !pair.is_shared;
+    can && once && [&here.kind, &wire.wire, &wire.target.kind].into_iter().all(is_int)
 }
 
 fn find(by: &At<String>, pair: &Pair, columns: &Columns, notes: &mut Notes) -> Option<usize> {
@@ -67,7 +101,16 @@ fn textual(engine: EngineName, column: &Column) -> Option<&'static str> {
     }
 }
 
-fn check_uniques(by: &At<String>, pair: &Pair, columns: &Columns, scope: usize, notes: &mut Notes) {
+/// Whether a unique key is told apart by the numbers' ranges alone.
+fn check_uniques(
+    by: &At<String>,
+    pair: &Pair,
+    columns: &Columns,
+    scope: usize,
+    ranged: Option<usize>,
+    notes: &mut Notes,
+) -> bool {
+    let mut is_used = false;
     let target_scope = &columns.wire[scope].target.name;
     let sides = [(Some(pair.source), &by.value, "source"), (pair.target, target_scope, "target")];
     for (table, scope, side) in sides.into_iter().filter_map(|(t, s, side)| Some((t?, s, side))) {
@@ -80,7 +123,16 @@ fn check_uniques(by: &At<String>, pair: &Pair, columns: &Columns, scope: usize, 
             let wire = columns.wire.iter().find(own).is_some_and(|w| w.wire == Kind::Uuid);
             wire || table.column(name).is_some_and(|c| c.kind == Kind::Uuid)
         };
+        let number = ranged.map(|i| &columns.wire[i]).and_then(|w| match (&w.origin, side) {
+            (Origin::Column(name), "source") => Some(name),
+            (_, "target") => Some(&w.target.name),
+            _ => None,
+        });
         for unique in undivided(table, scope, is_random) {
+            if number.is_some_and(|number| unique.contains(number)) {
+                is_used = true;
+                continue;
+            }
             let message = format!(
                 "rows of two scopes may meet in [{}], which is unique in the {side}'s \"{}\" and has no \"{scope}\"",
                 unique.join(", "),
@@ -89,6 +141,7 @@ fn check_uniques(by: &At<String>, pair: &Pair, columns: &Columns, scope: usize, 
             notes.at(&check::SCOPE_UNIQUE, by, message, check::SCOPE_UNIQUE.way_out);
         }
     }
+    is_used
 }
 
 /// Unique keys in which rows of two scopes could meet.

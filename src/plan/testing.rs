@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::problem::Problem;
 use super::resolve::{Facts, Resolved, resolve, table_name};
 use super::{Plan, load_text};
-use crate::schema::{Column, EngineName, ForeignKey, Kind, Table, Unique};
+use crate::schema::{Column, EngineName, ForeignKey, Kind, Numbered, Table, Unique};
 
 pub const CANARY: &str = "hunter2";
 
@@ -75,6 +75,7 @@ pub fn column(text: &str) -> Column {
         has_default: flags.contains(&"="),
         generated: flags.contains(&"^"),
         identity_always: false,
+        numbered: Numbered::No,
         binary_order: !type_name.starts_with("text") || flags.contains(&"C"),
         collation: named.or(flags.contains(&"C").then(|| "\"C\"".to_owned())),
         type_name,

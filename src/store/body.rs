@@ -156,8 +156,20 @@ impl<E: Engine> Store for SqlStore<E> {
         self.engine.next_numbers(name).await
     }
 
-    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
-        self.engine.raise_number(name, column, next).await
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64, upto: Option<i64>) -> Result<()> {
+        self.engine.raise_number(name, column, next, upto).await
+    }
+
+    async fn greatest_number(&self, name: &TableName, column: &str, below: Option<i64>) -> Result<Option<i64>> {
+        ranges::greatest(&self.engine, name, column, below).await
+    }
+
+    async fn hang_range(&self, layout: &Layout, side: Side, grantee: &str, range: &NumberRange) -> Result<()> {
+        self.engine.hang_range(layout, side, grantee, range).await
+    }
+
+    async fn drop_ranges(&self, layout: &Layout, side: Side) -> Result<()> {
+        self.engine.drop_ranges(layout, side).await
     }
 
     async fn make_gate(&self, layout: &Layout, side: Side, grantee: &str, closed: bool) -> Result<()> {

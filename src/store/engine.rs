@@ -12,7 +12,7 @@ use crate::mapping::{Layout, TableMap};
 use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Table, TableName};
 use crate::value::{Row, Value};
 
-use super::{Fence, Role, Side, TableSize};
+use super::{Fence, NumberRange, Role, Side, TableSize};
 
 /// Why a transaction is opened; decides isolation, locks and time-outs.
 #[derive(Debug, Clone, Copy)]
@@ -263,8 +263,14 @@ pub trait Engine: Send + Sync + Sized + 'static {
 
     /// The columns of a table that the engine numbers upwards, and the next number of each that it would give out.
     async fn next_numbers(&self, name: &TableName) -> Result<Vec<(String, i64)>>;
-    /// Makes the next number at least this, and greater than any that is there. Never lowers it.
-    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()>;
+    /// Makes the next number at least this, and greater than any that is there (`upto`: of those up to it; what numbers
+    /// behind the greatest heeds all). Never lowers it.
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64, upto: Option<i64>) -> Result<()>;
+
+    /// Hangs what refuses numbers of a table outside this store's range. `Retry` where writers did not end in time.
+    async fn hang_range(&self, layout: &Layout, side: Side, grantee: &str, range: &NumberRange) -> Result<()>;
+    /// Takes all of them away.
+    async fn drop_ranges(&self, layout: &Layout, side: Side) -> Result<()>;
 
     // -- the gate (`gate` has the rows; each of these is idempotent)
 

@@ -18,6 +18,7 @@ mod lossy;
 pub mod mysql;
 pub mod playground;
 pub mod postgres;
+pub mod ranges;
 mod read;
 mod rehearse;
 mod seal;
@@ -43,6 +44,7 @@ use crate::value::Key;
 
 use body::SqlStore;
 pub use gate::{Fence, Gate, ScopeGate};
+pub use ranges::NumberRange;
 pub use seal::{BEGAN, BEGIN_ANEW, SURVIVES};
 
 /// Which part a login plays, for the rights that it needs.
@@ -347,8 +349,17 @@ pub trait Store: Send + Sync {
 
     /// The columns of a table that the engine numbers upwards (sequences, `AUTO_INCREMENT`), and what each would give out next.
     async fn next_numbers(&self, name: &TableName) -> Result<Vec<(String, i64)>>;
-    /// Makes the next number at least this, and greater than any that is there. Never lowers it.
-    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()>;
+    /// Makes the next number at least this, and greater than any that is there (`upto`: of those up to it; what numbers
+    /// behind the greatest heeds all). Never lowers it.
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64, upto: Option<i64>) -> Result<()>;
+
+    /// The greatest number below a bound that is in a column now.
+    async fn greatest_number(&self, name: &TableName, column: &str, below: Option<i64>) -> Result<Option<i64>>;
+    /// From the return on the application's rows whose number is outside are refused, and those that were written before
+    /// are visible. Safe to repeat; another range of the table is replaced.
+    async fn hang_range(&self, layout: &Layout, side: Side, grantee: &str, range: &NumberRange) -> Result<()>;
+    /// No number is refused any more.
+    async fn drop_ranges(&self, layout: &Layout, side: Side) -> Result<()>;
 
     // -- the gate, with the install role
 

@@ -3,7 +3,7 @@
 use crate::entry::TableId;
 use crate::error::Result;
 use crate::mapping::base;
-use crate::schema::{Column, EngineName, Kind, TableName};
+use crate::schema::{Column, EngineName, Kind, Numbered, TableName};
 use crate::value::Value;
 
 use super::Side;
@@ -175,6 +175,7 @@ pub fn seq_column<E: Engine>() -> Column {
         has_default: true,
         generated: false,
         identity_always: false,
+        numbered: Numbered::No,
         binary_order: true,
         collation: None,
     }

@@ -243,6 +243,7 @@ impl Pair {
             constants: self.constants.iter().map(|(n, v)| (to.column(n).unwrap().clone(), v.clone())).collect(),
             filter: self.filter.map(str::to_owned),
             scope: None,
+            ranged: None,
             within: None,
             ordered_alike: alike,
             columns,

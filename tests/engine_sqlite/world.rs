@@ -83,6 +83,7 @@ impl World {
             constants: vec![],
             filter: None,
             scope: None,
+            ranged: None,
             within: None,
             ordered_alike: true,
         }

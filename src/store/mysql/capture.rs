@@ -206,6 +206,13 @@ pub async fn has_trigger(conn: &mut MySqlConnection, named: &TableName, trigger:
     Ok(fetch(conn, sql, &args).await?.first().is_some_and(|r| text(&r[0]) == body))
 }
 
+pub async fn is_hung(conn: &mut MySqlConnection, named: &TableName, trigger: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM information_schema.TRIGGERS
+        WHERE EVENT_OBJECT_SCHEMA = coalesce(?, DATABASE()) AND EVENT_OBJECT_TABLE = ? AND TRIGGER_NAME = ?";
+    let args: [Arg; 3] = [named.schema.as_deref().into(), named.name.as_str().into(), trigger.into()];
+    Ok(!fetch(conn, sql, &args).await?.is_empty())
+}
+
 /// Each table: its columns, our triggers on it (when each was made), and its identity in the storage engine. MySQL tells
 /// that by the time of creation, MariaDB only by the id, to who has the right PROCESS.
 fn fingerprint_body(layout: &Layout, database: &str, mariadb: bool) -> String {

@@ -7,7 +7,7 @@ use super::types::charset;
 use super::{Arg, int, text};
 use crate::check::{self, Obstacle};
 use crate::error::Result;
-use crate::schema::{Column, ForeignKey, Kind, Table, TableName, Unique};
+use crate::schema::{Column, ForeignKey, Kind, Numbered, Table, TableName, Unique};
 use crate::store::TableSize;
 use crate::value::Row;
 
@@ -121,6 +121,7 @@ fn column(row: &Row) -> Column {
         has_default: !row[4].is_null() && set != "NULL" || extra.contains("auto_increment"),
         generated: extra.contains("virtual generated") || extra.contains("stored generated") || extra == "persistent",
         identity_always: false,
+        numbered: if extra.contains("auto_increment") { Numbered::BehindGreatest } else { Numbered::No },
         // With any other the blanks at the end don't count, or case, or accents.
         binary_order: !is_text
             || collation.as_deref().is_some_and(|c| c.ends_with("_nopad_bin") || c == "utf8mb4_0900_bin"),

@@ -144,6 +144,7 @@ mod tests {
             has_default: false,
             generated: false,
             identity_always: false,
+            numbered: Default::default(),
             binary_order: false,
             collation: collation.map(str::to_owned),
         }

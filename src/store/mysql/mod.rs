@@ -23,6 +23,7 @@ mod install;
 mod name;
 mod numbers;
 mod query;
+mod ranges;
 mod rights;
 mod types;
 
@@ -34,7 +35,7 @@ use sqlx::Transaction;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
 
 use super::engine::{Arg, Dml, Engine, Mode, Out, Statement};
-use super::{Fence, Role, Side, TableSize};
+use super::{Fence, NumberRange, Role, Side, TableSize};
 use crate::entry::TableId;
 use crate::error::{Context, Error, Result};
 use crate::finding::{Alike, Health, Violation};
@@ -370,8 +371,16 @@ impl Engine for MySql {
         MySql::next_numbers(self, name).await
     }
 
-    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64, _upto: Option<i64>) -> Result<()> {
         MySql::raise_number(self, name, column, next).await
+    }
+
+    async fn hang_range(&self, layout: &Layout, side: Side, grantee: &str, range: &NumberRange) -> Result<()> {
+        self.range_hang(layout, side, grantee, range).await
+    }
+
+    async fn drop_ranges(&self, layout: &Layout, side: Side) -> Result<()> {
+        self.ranges_drop(layout, side).await
     }
 
     async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {

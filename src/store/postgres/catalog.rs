@@ -7,7 +7,7 @@ use super::query::fetch;
 use super::{Arg, flag, int, text};
 use crate::check::{self, Obstacle};
 use crate::error::Result;
-use crate::schema::{Column, ForeignKey, Kind, Table, TableName, Unique};
+use crate::schema::{Column, ForeignKey, Kind, Numbered, Table, TableName, Unique};
 use crate::store::TableSize;
 use crate::value::{Row, Value};
 
@@ -150,6 +150,16 @@ fn obstacles(class: &Row) -> Vec<Obstacle> {
     found
 }
 
+/// Whether a column's default is the next of a sequence that counts upwards, and nothing else.
+const COUNTS: &str = "(EXISTS (SELECT FROM pg_depend p JOIN pg_sequence q ON q.seqrelid = p.objid
+                WHERE a.attidentity <> '' AND p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass
+                AND p.refobjid = a.attrelid AND p.refobjsubid = a.attnum AND p.deptype = 'i' AND q.seqincrement > 0)
+             OR EXISTS (SELECT FROM pg_attrdef f JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = f.oid
+                    AND p.refclassid = 'pg_class'::regclass
+                JOIN pg_sequence q ON q.seqrelid = p.refobjid AND q.seqincrement > 0
+                WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum AND a.attgenerated = ''
+                AND pg_get_expr(f.adbin, f.adrelid) ~ '^nextval[(]''[^'']+''::regclass[)]$'))";
+
 async fn columns(conn: &mut PgConnection, relation: &[Arg]) -> Result<Vec<Column>> {
     let sql = format!(
         "SELECT a.attname::text, b.base, b.modifier, b.base_name, format_type(a.atttypid, a.atttypmod),
@@ -159,7 +169,8 @@ async fn columns(conn: &mut PgConnection, relation: &[Arg]) -> Result<Vec<Column
             CASE WHEN a.attcollation = 0 THEN 'C'
                  WHEN a.attcollation = 100 AND coalesce(to_jsonb(d)->>'datlocprovider', 'c') IN ('c', 'b')
                     THEN coalesce(to_jsonb(d)->>'datlocale', d.datcollate::text)
-                 WHEN k.collprovider = 'c' OR k.collprovider = 'b' THEN coalesce(k.collcollate::text, k.collname::text) END
+                 WHEN k.collprovider = 'c' OR k.collprovider = 'b' THEN coalesce(k.collcollate::text, k.collname::text) END,
+            {COUNTS}
         FROM (SELECT a.*, a.atttypid AS type, a.atttypmod AS modifier FROM pg_attribute a) x
         JOIN pg_attribute a ON a.attrelid = x.attrelid AND a.attnum = x.attnum JOIN pg_type t ON t.oid = a.atttypid
         LEFT JOIN pg_collation k ON k.oid = a.attcollation LEFT JOIN pg_namespace cn ON cn.oid = k.collnamespace
@@ -188,6 +199,7 @@ fn column(row: &Row) -> Column {
         has_default: flag(&row[6]),
         generated: flag(&row[7]),
         identity_always: flag(&row[8]),
+        numbered: if flag(&row[11]) { Numbered::Counts } else { Numbered::No },
         binary_order: matches!(collation.as_str(), "c" | "posix" | "c.utf8" | "c.utf-8" | "ucs_basic" | "pg_c_utf8"),
         collation: (!row[9].is_null()).then(|| text(&row[9])),
     }

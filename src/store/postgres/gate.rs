@@ -162,7 +162,7 @@ impl Postgres {
     }
 
     /// A time-out says who holds the table.
-    async fn lock_gated(&self, named: &TableName, mode: &str, limit_ms: i64) -> Result<Tx> {
+    pub(super) async fn lock_gated(&self, named: &TableName, mode: &str, limit_ms: i64) -> Result<Tx> {
         let mut tx = self.open_install().await?;
         match install::lock_within(&mut tx, &table(named), mode, limit_ms, VACUUM_MS).await {
             Ok(()) => Ok(tx),
@@ -316,7 +316,7 @@ const HOLDERS: &str = "SELECT DISTINCT coalesce(l.pid, 0)::bigint, coalesce(a.us
         WHERE n.nspname = $1::text AND c.relname = $2::text)
     ORDER BY 1 LIMIT 8";
 
-const HUNG: &str = "SELECT DISTINCT tn.nspname::text, c.relname::text
+pub(super) const HUNG: &str = "SELECT DISTINCT tn.nspname::text, c.relname::text
     FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace tn ON tn.oid = c.relnamespace
     WHERE n.nspname = $1::text AND p.proname = $2::text AND NOT g.tgisinternal AND g.tgparentid = 0 ORDER BY 1, 2";

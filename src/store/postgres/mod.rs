@@ -19,6 +19,7 @@ mod lexer;
 mod name;
 mod numbers;
 mod query;
+mod ranges;
 mod rights;
 mod types;
 
@@ -29,7 +30,7 @@ use sqlx::Transaction;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 
 use super::engine::{Arg, Engine, Mode, Out, Statement};
-use super::{Fence, Role, Side, TableSize, holder};
+use super::{Fence, NumberRange, Role, Side, TableSize, holder};
 use crate::entry::TableId;
 use crate::error::{Context, Error, Result};
 use crate::finding::{Alike, Health, Violation};
@@ -325,8 +326,16 @@ impl Engine for Postgres {
         Postgres::next_numbers(self, name).await
     }
 
-    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
-        Postgres::raise_number(self, name, column, next).await
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64, upto: Option<i64>) -> Result<()> {
+        Postgres::raise_number(self, name, column, next, upto).await
+    }
+
+    async fn hang_range(&self, layout: &Layout, side: Side, grantee: &str, range: &NumberRange) -> Result<()> {
+        self.range_hang(layout, side, grantee, range).await
+    }
+
+    async fn drop_ranges(&self, layout: &Layout, side: Side) -> Result<()> {
+        self.ranges_drop(layout, side).await
     }
 
     async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {

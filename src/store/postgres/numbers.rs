@@ -49,18 +49,24 @@ impl Postgres {
     }
 
     /// Never back: what others took from a shared sequence stays taken.
-    pub(super) async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
+    pub(super) async fn raise_number(
+        &self,
+        name: &TableName,
+        column: &str,
+        next: i64,
+        upto: Option<i64>,
+    ) -> Result<()> {
         let mut tx = self.open_install().await?;
         let found = numbered(&mut tx, name).await?;
         for n in found.iter().filter(|n| n.column == column) {
             let sql = format!(
-                "SELECT setval($2::text::regclass, w.last) FROM (SELECT greatest($1::bigint - 1, (SELECT max({0})::bigint FROM {1})) AS last) w,
+                "SELECT setval($2::text::regclass, w.last) FROM (SELECT greatest($1::bigint - 1, (SELECT max({0})::bigint FROM {1} WHERE {0} <= $3::bigint)) AS last) w,
                     {2} s WHERE w.last > s.last_value - CASE WHEN s.is_called THEN 0 ELSE 1 END AND w.last > 0",
                 quote(column),
                 table(name),
                 n.sequence
             );
-            execute(&mut tx, &sql, &[next.into(), n.sequence.as_str().into()])
+            execute(&mut tx, &sql, &[next.into(), n.sequence.as_str().into(), upto.unwrap_or(i64::MAX).into()])
                 .await
                 .context(format_args!("the sequence of \"{column}\" of {name}"))?;
         }

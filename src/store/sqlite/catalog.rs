@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use crate::check::{self, Obstacle};
 use crate::error::{Error, Result};
-use crate::schema::{Column, ForeignKey, Kind, Table, TableName, Unique};
+use crate::schema::{Column, ForeignKey, Kind, Numbered, Table, TableName, Unique};
 use crate::store::TableSize;
 
 use super::connection::{File, Purpose, Tx};
@@ -80,10 +80,16 @@ pub async fn describe_in(tx: &mut Tx, file: &File, name: &TableName) -> Result<O
         collations(&entry, &mut columns, &mut obstacles).await;
     }
     let (uniques, key_is_rowid) = uniques(tx, file, &entry, &columns).await?;
+    let noted = tokens(&entry.ddl).iter().any(|(_, token)| token.is("AUTOINCREMENT"));
     for c in &mut columns {
         let is_key = primary_key.contains(&c.name);
         c.nullable &= !(is_key && (entry.without_rowid || key_is_rowid));
         c.has_default |= is_key && key_is_rowid;
+        c.numbered = match (is_key && key_is_rowid, noted) {
+            (false, _) => Numbered::No,
+            (true, true) => Numbered::BehindGreatest,
+            (true, false) => Numbered::BehindPresent,
+        };
     }
     Ok(Some(Table {
         name: TableName { schema: None, name: entry.name.clone() },
@@ -132,6 +138,7 @@ async fn columns(tx: &mut Tx, file: &File, entry: &Entry) -> Result<(Vec<Column>
             has_default: get(row, 3)?,
             generated: hidden >= 2,
             identity_always: false,
+            numbered: Numbered::No,
             binary_order: true,
             collation: None,
         });

@@ -23,6 +23,7 @@ mod gate;
 mod health;
 mod install;
 mod numbers;
+mod ranges;
 mod tokens;
 mod types;
 
@@ -36,7 +37,7 @@ use crate::schema::{Addition, Column, Definition, EngineName, Kind, NewTable, Ta
 use crate::value::{Row, Value};
 
 use super::engine::{Arg, Engine, Mode, Out, Statement};
-use super::{Fence, Role, Side, TableSize};
+use super::{Fence, NumberRange, Role, Side, TableSize};
 
 use connection::{File, Purpose, Tx};
 
@@ -249,8 +250,16 @@ impl Engine for Sqlite {
         Sqlite::next_numbers(self, name).await
     }
 
-    async fn raise_number(&self, name: &TableName, column: &str, next: i64) -> Result<()> {
+    async fn raise_number(&self, name: &TableName, column: &str, next: i64, _upto: Option<i64>) -> Result<()> {
         Sqlite::raise_number(self, name, column, next).await
+    }
+
+    async fn hang_range(&self, layout: &Layout, side: Side, _grantee: &str, range: &NumberRange) -> Result<()> {
+        self.range_hang(layout, side, range).await
+    }
+
+    async fn drop_ranges(&self, layout: &Layout, side: Side) -> Result<()> {
+        self.ranges_drop(layout, side).await
     }
 
     async fn hang_gate(&self, layout: &Layout, side: Side, grantee: &str) -> Result<()> {
