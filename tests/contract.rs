@@ -26,6 +26,8 @@ mod gated;
 mod lease;
 #[path = "contract/link.rs"]
 mod link;
+#[path = "contract/ranges.rs"]
+mod ranges;
 #[path = "contract/refuse.rs"]
 mod refuse;
 #[path = "contract/rewind.rs"]
@@ -107,6 +109,9 @@ mod on {
                 expressions_and_constants,
                 a_new_generation_replaces_the_old_rows,
                 stale_unique_values_give_way_in_a_new_generation;
+            ranges:
+                numbers_outside_are_refused_and_the_appliers_pass,
+                on_return_nobody_writes_who_was_not_asked;
             decide:
                 the_giver_closes_and_the_taker_opens_once,
                 a_write_behind_the_fence_is_in_the_way,
