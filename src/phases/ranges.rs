@@ -237,11 +237,21 @@ fn boundary(map: &TableMap, there: i64, counted: i64) -> Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing::column;
     use crate::schema::Kind as K;
 
     fn at(bits: u8, there: i64, counted: i64) -> Option<i64> {
-        let target = crate::schema::Column { kind: K::Int { bits }, ..column("id bigint!") };
+        let target = crate::schema::Column {
+            name: "id".into(),
+            kind: K::Int { bits },
+            type_name: "int".into(),
+            nullable: false,
+            has_default: true,
+            generated: false,
+            identity_always: false,
+            numbered: crate::schema::Numbered::Counts,
+            binary_order: true,
+            collation: None,
+        };
         let wire = crate::mapping::WireColumn {
             origin: crate::mapping::Origin::Column("id".into()),
             source_kind: K::Int { bits: 64 },
