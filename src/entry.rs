@@ -328,6 +328,8 @@ pub struct Report {
     /// All verdicts since the last `Header::heard`, in order of position.
     pub verdicts: Vec<Verdict>,
     pub refusal: Option<Refusal>,
+    /// Rows that the target refused and that wait.
+    pub parked: u64,
     /// Applied entries' age when they were committed, by the two clocks: now − `sealed_ms`.
     pub lag_ms: i64,
 }

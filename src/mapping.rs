@@ -101,6 +101,8 @@ pub struct Layout {
     pub tables: Vec<TableMap>,
     /// Dirty keys that one table may gather while nothing runs; beyond it capture stops and the generation is void.
     pub backlog_limit: u64,
+    /// Rows that the receiver may park at the most; a row that it refuses beyond them stops the link. 0: the first one does.
+    pub max_parked: u64,
 }
 
 /// What stands behind a migration's name in the names of the reverse link's own tables, triggers and stream.

@@ -26,6 +26,8 @@ mod gated;
 mod lease;
 #[path = "contract/link.rs"]
 mod link;
+#[path = "contract/parked.rs"]
+mod parked;
 #[path = "contract/ranges.rs"]
 mod ranges;
 #[path = "contract/refuse.rs"]
@@ -109,6 +111,12 @@ mod on {
                 expressions_and_constants,
                 a_new_generation_replaces_the_old_rows,
                 stale_unique_values_give_way_in_a_new_generation;
+            parked:
+                a_refused_row_waits_and_the_rest_flows,
+                what_is_deleted_waits_no_more,
+                the_culprit_is_parked_and_not_who_swaps_beside_it,
+                more_than_may_wait_stop_the_link_and_nothing_is_done,
+                many_wait_and_a_new_generation_brings_all;
             ranges:
                 numbers_outside_are_refused_and_the_appliers_pass,
                 on_return_nobody_writes_who_was_not_asked;

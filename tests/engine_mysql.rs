@@ -83,7 +83,7 @@ impl Place {
         for (i, table) in tables.iter().enumerate() {
             maps.push(self.map(i as u16 + 1, table, table).await);
         }
-        Layout { migration: migration.to_owned(), tables: maps, backlog_limit: 1_000 }
+        Layout { migration: migration.to_owned(), tables: maps, backlog_limit: 1_000, max_parked: 0 }
     }
 
     /// Home and capture for every table.

@@ -31,13 +31,13 @@ catalogue! {
     UNIQUE_UNKNOWN "MG0306" "unique-unknown" Warning
         "A unique index of the target can't be checked beforehand"
         "The index is partial, is over an expression, or has a column that the plan does not fill, so equal rows can't be \
-         counted at the source. A row that it refuses stops the run with its key."
+         counted at the source. A row that it refuses waits (`migrate dead-letters`)."
         "Compare the index with the source's by eye.";
     RULE_UNKNOWN "MG0307" "rule" Warning
         "A CHECK constraint of the target isn't one of the source"
         "The source has no constraint of the same text over the same columns, so it may hold rows that the target \
-         refuses. The constraint is not tried on the source: it is another team's code. A row that it refuses stops the \
-         run with its key."
+         refuses. The constraint is not tried on the source: it is another team's code. A row that it refuses waits \
+         (`migrate dead-letters`)."
         "Give the source the same constraint, or test its condition there by a query of your own.";
     ORPHANS "MG0308" "orphans" Error
         "Rows of the source refer to parents that do not come along"
@@ -130,8 +130,8 @@ catalogue! {
         "A unique index of the target compares texts by a collation that the source does not have"
         "It calls some different texts one (in most of MySQL's collations `A` is `a` and `é` is `e`, and in some `ß` is \
          `ss`). Texts that differ only in case, accents or blanks at the end were counted as equal, as far as this \
-         collation is known to do so; a text that it calls equal for another reason is found when it comes, and stops \
-         the run with its key."
+         collation is known to do so; a text that it calls equal for another reason is found when it comes, and \
+         waits with its key."
         "Give the target's column a binary collation (utf8mb4_nopad_bin, in MySQL 8 utf8mb4_0900_bin), or compare the \
          texts by a query of your own.";
     KEY_FORM "MG0325" "key-form" Error

@@ -32,7 +32,11 @@ pub async fn run(context: &Context, args: &Apply) -> Result<i32> {
     };
     context.result(false, &report, || text(&report, &hint::quoted(&args.plan)))?;
     let differs = report.verify.as_ref().is_some_and(|verify| verify.mismatches > 0);
-    Ok(if differs { exit::DIFFERS } else { exit::DONE })
+    Ok(match (differs, report.parked) {
+        (true, _) => exit::DIFFERS,
+        (false, 0) => exit::DONE,
+        _ => exit::GATE,
+    })
 }
 
 /// After a signal: where the checkpoint is. A store that is not there any more is no error on top.
@@ -67,6 +71,10 @@ fn text(report: &ApplyReport, plan: &str) -> String {
     ];
     if let Some(verify) = &report.verify {
         lines.push(format!("  compared  {}", verify::verdict(verify)));
+    }
+    if report.parked > 0 {
+        let text = "refused and parked: not compared, and nothing is cut over, before they are dealt with";
+        lines.push(format!("  waiting   {} {text}", counted(report.parked, "row")));
     }
     lines.push(format!("  backlog   {}", backlog(&report.backlog)));
     if let Some(verify) = report.verify.as_ref().filter(|verify| verify.mismatches > 0) {

@@ -65,6 +65,9 @@ pub enum Command {
     /// Let the source own the data again, with every write that the target took
     #[command(after_help = exit::HELP)]
     Rollback(Cutover),
+    /// Rows that a store refused and that wait: list them, bring them again, or forget them
+    #[command(after_help = exit::HELP)]
+    DeadLetters(DeadLetters),
     /// After a store was rewound behind a cut over: name the side whose data counts, and make the other equal to it
     #[command(after_help = exit::HELP)]
     Survive(Survive),
@@ -97,6 +100,7 @@ impl Command {
             Self::Approve(_) => "approve",
             Self::Cutover(_) => "cutover",
             Self::Rollback(_) => "rollback",
+            Self::DeadLetters(_) => "dead-letters",
             Self::Survive(_) => "survive",
             Self::Finish(_) => "finish",
             Self::Abort(_) => "abort",
@@ -236,6 +240,73 @@ pub struct Cutover {
     /// Print one JSON object in place of the text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DeadLetters {
+    #[command(subcommand)]
+    pub verb: DeadLettersVerb,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum DeadLettersVerb {
+    /// Each row that waits, why, and since when
+    List {
+        /// The plan file
+        plan: PathBuf,
+        /// Print one JSON object in place of the text
+        #[arg(long)]
+        json: bool,
+        /// Show the keys, which are masked otherwise
+        #[arg(long)]
+        show_values: bool,
+    },
+    /// One of them
+    Show {
+        /// The plan file
+        plan: PathBuf,
+        /// As `list` shows it
+        id: String,
+        /// Print one JSON object in place of the text
+        #[arg(long)]
+        json: bool,
+        /// Show the key, which is masked otherwise
+        #[arg(long)]
+        show_values: bool,
+    },
+    /// Bring the rows again, as they are by then
+    Retry {
+        /// The plan file
+        plan: PathBuf,
+        #[command(flatten)]
+        which: LetterIds,
+        /// Print one JSON object in place of the text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget them; the rows stay different, and `verify` says so
+    Drop {
+        /// The plan file
+        plan: PathBuf,
+        #[command(flatten)]
+        which: LetterIds,
+        /// Do not ask first
+        #[arg(long)]
+        yes: bool,
+        /// Print one JSON object in place of the text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LetterIds {
+    /// As `list` shows them
+    #[arg(value_name = "ID", conflicts_with = "all")]
+    pub ids: Vec<String>,
+    /// Every one
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -9,6 +9,7 @@ mod abort;
 mod apply;
 mod bars;
 mod cutover;
+mod dead_letters;
 mod demo;
 mod explain;
 mod finish;
@@ -91,6 +92,7 @@ async fn command(cli: &Cli, stop: Stop) -> Result<i32> {
         Command::Approve(args) => cutover::approve(&context, args).await,
         Command::Cutover(args) => cutover::run(&context, args, Owner::Target).await,
         Command::Rollback(args) => cutover::run(&context, args, Owner::Source).await,
+        Command::DeadLetters(args) => dead_letters::run(&context, args).await,
         Command::Survive(args) => survive::run(&context, args).await,
         Command::Finish(args) => finish::run(&context, args).await,
         Command::Abort(args) => abort::run(&context, args).await,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::args::{Output, Status};
-use super::table::{count, duration, lag, table};
+use super::table::{count, counted, duration, lag, table};
 use super::term::{clear_screen, escape, stdout_is_terminal};
 use super::{Context, apply, exit};
 use crate::error::Result;
@@ -48,6 +48,9 @@ fn text(report: &StatusReport) -> String {
     lines.push(format!("  run by     {}", holder(report)));
     lines.push(format!("  backlog    {}", apply::backlog(&report.backlog)));
     lines.push(format!("  verified   {}", report.last_verify.as_deref().map_or("not yet".to_owned(), escape)));
+    if report.parked > 0 {
+        lines.push(format!("  waiting    {} refused and parked", counted(report.parked, "row")));
+    }
     let why =
         if report.roll_back_why.is_empty() { String::new() } else { format!(": {}", escape(&report.roll_back_why)) };
     if !report.owner.is_empty() {

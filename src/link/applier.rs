@@ -32,6 +32,8 @@ pub struct Applier<'a> {
     standing: Standing,
     verdicts: Vec<Verdict>,
     lag_ms: i64,
+    /// Rows that wait. A person may take some away, so it is counted anew while there are any.
+    parked: u64,
     broken: bool,
     /// A row of the next entry is refused. Nothing is applied until a relay begins again: what it then sends is what
     /// the source holds by then, and the refused entry, which the stream may keep for long, is void.
@@ -80,6 +82,7 @@ impl<'a> Applier<'a> {
         ends.store.renew_lease(migration, &lease).await?;
         let state = ends.store.link_state(migration, ends.layout.link(), Side::Target).await?;
         let verdicts = ends.store.verdicts(&ends.layout, ends.layout.link()).await?;
+        let parked = ends.store.parked_count(migration).await?;
         let receiver = transport.receiver().await?;
         let now = Instant::now();
         let (standing, lag_ms) = (standing_of(&state), state.lag_ms);
@@ -90,6 +93,7 @@ impl<'a> Applier<'a> {
             standing,
             verdicts,
             lag_ms,
+            parked,
             broken: false,
             refusal: None,
             reported: now,
@@ -216,7 +220,10 @@ impl<'a> Applier<'a> {
         let (ends, from) = (self.ends, self.standing.mark);
         let applied = ends.alive(&self.lease, ends.store.apply(&ends.layout, &self.lease, from, entries)).await;
         match applied {
-            Ok(Applied::Done { verdicts, lag_ms }) => self.done(entries, verdicts, lag_ms).await,
+            Ok(Applied::Done { verdicts, lag_ms, parked }) => {
+                self.parked = parked;
+                self.done(entries, verdicts, lag_ms).await
+            }
             Ok(Applied::Moved) => {
                 let state = ends.store.link_state(&ends.layout.migration, ends.layout.link(), Side::Target).await?;
                 self.standing = standing_of(&state);
@@ -269,12 +276,16 @@ impl<'a> Applier<'a> {
     }
 
     async fn report(&mut self) -> Result<()> {
+        if self.parked > 0 {
+            self.parked = self.ends.store.parked_count(&self.ends.layout.migration).await?;
+        }
         let report = Report {
             mark: self.standing.mark,
             epoch: self.standing.epoch,
             broken: self.broken,
             verdicts: self.verdicts.clone(),
             refusal: self.refusal.clone(),
+            parked: self.parked,
             lag_ms: self.lag_ms,
         };
         self.reported = Instant::now();

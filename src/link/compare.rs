@@ -311,7 +311,7 @@ mod tests {
             tolerance: tolerance.iter().filter_map(|t| Some((1, Decimal::parse(t)?))).collect(),
         };
         let tables = tolerances.iter().enumerate().map(table).collect();
-        Layout { migration: "m".into(), tables, backlog_limit: 1 }
+        Layout { migration: "m".into(), tables, backlog_limit: 1, max_parked: 0 }
     }
 
     /// Runs a pass to its end, with these findings for what is asked first and row by row.

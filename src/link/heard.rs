@@ -3,12 +3,21 @@
 use std::time::{Duration, Instant};
 
 use crate::entry::{Finding, Mark, Position, Report};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
 use crate::log::codec;
 use crate::log::order::{self, Standing};
 
 use super::applier::refusal_error;
 use super::relay::{KEEP_CONFIRMED, Relay};
+
+/// Of rows that the receiver refused.
+pub fn parked_text(count: u64) -> String {
+    match count {
+        1 => "1 row is parked: its receiver refuses it".to_owned(),
+        _ => format!("{count} rows are parked: their receiver refuses them"),
+    }
+}
 
 impl Relay {
     pub(super) async fn hear(&mut self, wait: Duration) -> Result<()> {
@@ -37,8 +46,27 @@ impl Relay {
             return Ok(());
         }
         self.state.lag_ms = report.lag_ms;
+        self.note_parked(report.parked);
         self.take_verdicts(&report);
         self.take_confirmation(&report.mark).await
+    }
+
+    /// With a row missing at the receiver nothing is handed over to it.
+    fn note_parked(&mut self, parked: u64) {
+        if parked > 0
+            && let Some(handover) = &mut self.handover
+        {
+            handover
+                .fail(Error::new(Kind::Gate, parked_text(parked)).hint("`migrate dead-letters list PLAN` names them"));
+        }
+        if parked > self.state.parked {
+            let text = format!("{}: `migrate dead-letters list PLAN` names them", parked_text(parked));
+            self.ends.reporter.event(&Event::Warning(text));
+        }
+        if parked != self.state.parked {
+            self.state.parked = parked;
+            self.publish();
+        }
     }
 
     fn take_verdicts(&mut self, report: &Report) {
@@ -79,7 +107,8 @@ impl Relay {
                 return Err(Error::retry("the target has another entry at a position of ours"));
             }
             confirmed = Some(entry.mark.position);
-            if entry.drained {
+            // Keys that came back are not there yet: a later entry brings them.
+            if entry.drained && self.returned.is_empty() {
                 self.state.drained = entry.mark.position;
             }
         }

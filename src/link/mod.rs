@@ -8,7 +8,7 @@ pub mod applier;
 pub mod command;
 pub mod compare;
 pub mod cut;
-mod heard;
+pub mod heard;
 pub mod relay;
 mod takeover;
 
@@ -71,6 +71,8 @@ pub struct Pulse {
     pub drained: Position,
     pub in_flight: u64,
     pub lag_ms: i64,
+    /// Rows that the target refused and that wait.
+    pub parked: u64,
     /// Every table's backfill has been read, sent and confirmed.
     pub backfilled: bool,
     /// Nothing was dirty at the last look, and everything sealed is confirmed.

@@ -160,6 +160,7 @@ mod tests {
                 key: key(8),
                 reason: "too long".into(),
             }),
+            parked: 3,
             lag_ms: -5,
         };
         assert_eq!(read_report(&write_report(&report)).unwrap(), report);

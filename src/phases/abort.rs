@@ -159,5 +159,5 @@ impl Session {
 
 /// What is enough to look at a gate.
 pub(super) fn bare(migration: &str) -> Layout {
-    Layout { migration: migration.to_owned(), tables: vec![], backlog_limit: 0 }
+    Layout { migration: migration.to_owned(), tables: vec![], backlog_limit: 0, max_parked: 0 }
 }

@@ -52,7 +52,11 @@ impl Session {
         (report.rows, report.bytes, report.changes) = (pulse.rows, pulse.bytes, pulse.changes);
         report.wall_ms = began.elapsed().as_millis() as u64;
         report.backlog = self.backlog(&survey, pulse.changes, report.wall_ms).await?;
-        report.next = self.next_command(until);
+        report.parked = self.parked_count(&survey).await?;
+        report.next = match report.parked {
+            0 => self.next_command(until),
+            _ => self.dead_letters_command("list"),
+        };
         Ok(report)
     }
 
@@ -177,6 +181,10 @@ impl Session {
         let (m, host) = (self.migration(), hosts.of(Owner::Source)?);
         self.reporter.event(&Event::Phase { name: "backfill".into(), detail: self.transport.name() });
         host.until(self, |p| p.backfilled).await?;
+        if self.waits_for_people(host, until).await? {
+            report.phase = "parked".into();
+            return if follow { self.follow(survey, hosts).await } else { Ok(()) };
+        }
         // With rows of its own at the target, keys may hold only once the comparison has removed those.
         let after_verify = until == Until::Verify && self.may_hold_more(host);
         if !after_verify {
@@ -203,6 +211,15 @@ impl Session {
             self.follow(survey, hosts).await?;
         }
         Ok(())
+    }
+
+    /// Whether the target refuses a row: then neither what hangs on all rows can be built nor anything be proven.
+    async fn waits_for_people(&self, host: &mut Host, until: Until) -> Result<bool> {
+        if until == Until::Verify {
+            // What came back during the backfill is decided only now.
+            host.come_into_step(self).await?;
+        }
+        Ok(host.pulse().parked > 0)
     }
 
     /// The last entry that was applied may be an undrained one, in which a child is ahead of its parent.

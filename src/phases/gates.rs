@@ -29,6 +29,7 @@ impl Session {
 
     pub(super) async fn gate_lines(&self, survey: &Survey, to: Owner) -> Result<Vec<GateLine>> {
         let mut gates = vec![self.whole_gate(survey), self.way_back_gate(survey).await?];
+        gates.push(self.parked_gate(survey).await?);
         // On the way back nobody waits for papers: the store that is left may be on fire.
         if to == Owner::Target {
             gates.push(self.verified_gate().await?);

@@ -9,6 +9,7 @@ mod attempt;
 mod back;
 mod complete;
 mod cutover;
+mod dead_letters;
 mod finish;
 mod gates;
 mod grants;
@@ -34,6 +35,7 @@ mod verify;
 mod way;
 
 pub use cutover::CutOptions;
+pub use dead_letters::Letters;
 pub use finish::OldTables;
 pub use init::{InitOptions, InitSide, Initiated, init};
 pub use owner::Owner;

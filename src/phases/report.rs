@@ -89,6 +89,8 @@ pub struct ApplyReport {
     pub bytes: u64,
     pub changes: u64,
     pub verify: Option<VerifyReport>,
+    /// Rows that a store refused and that wait.
+    pub parked: u64,
     pub backlog: Backlog,
     pub wall_ms: u64,
     pub next: String,
@@ -181,6 +183,8 @@ pub struct StatusReport {
     pub holder_for_ms: i64,
     pub holder_alive: bool,
     pub last_verify: Option<String>,
+    /// Rows that a store refused and that wait.
+    pub parked: u64,
     /// `source`, `target`; `divided` where each owns some scopes; `nobody` while a decided change of owner is not delivered; `unknown` where the stores disagree.
     pub owner: String,
     /// Scopes that were ever named.
@@ -291,6 +295,34 @@ pub struct SurviveTable {
     pub only_target: u64,
     /// The key is at both, with other values.
     pub differ: u64,
+}
+
+/// `migrate dead-letters`.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct DeadLettersReport {
+    pub migration: String,
+    pub letters: Vec<DeadLetter>,
+    /// How many were retried or dropped.
+    pub count: u64,
+    pub next: String,
+}
+
+/// A row that a store refused.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct DeadLetter {
+    /// `t1` waits at the target, `s1` at the source.
+    pub id: String,
+    /// `source`, `target`: who refuses it.
+    pub store: String,
+    /// As that store names it.
+    pub table: String,
+    pub key_columns: String,
+    /// Masked unless asked for.
+    pub key: String,
+    pub reason: String,
+    pub position: u64,
+    pub times: u64,
+    pub since_ms: i64,
 }
 
 /// A gate before the cut over.

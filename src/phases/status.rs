@@ -55,6 +55,9 @@ impl Session {
         self.fill_owner(&mut report, &ownership);
         report.scopes = ownership.scopes.iter().map(|(scope, standing)| of_scope(scope, standing)).collect();
         report.told_turn = self.told_turn().await?;
+        if installed {
+            report.parked = self.parked_count(&survey).await?;
+        }
         for line in self.source.journal_lines(m, JOURNAL_LINES).await? {
             report.journal.push(format!("{}: {} {}", line.phase, line.step, line.detail));
         }

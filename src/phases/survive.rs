@@ -89,6 +89,8 @@ impl Session {
             way.sender.put(&way.layout.migration, Side::Source, SURVIVES, how).await?;
         }
         failpoint("survive.noted");
+        // The survivor's rows are brought anew, and the other's count no more.
+        self.forget_all_parked(&survey).await?;
         self.name_scopes(&way, None).await?;
         let (highest, _) = self.known_turn().await?;
         // Even: the source's.

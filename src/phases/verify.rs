@@ -27,6 +27,7 @@ impl Session {
         let survey = self.survey().await?;
         self.check_begun(&survey).await?;
         self.check_same_plan(&survey).await?;
+        self.refuse_while_parked(&survey).await?;
         let held = self.held().await?;
         let ownership = match &held {
             Some(_) => self.agreed(survey.layout()).await?,

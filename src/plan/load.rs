@@ -20,7 +20,7 @@ use crate::schema::EngineName;
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 const MAX_BYTES: u64 = 1 << 20;
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "version",
     "migration",
     "source",
@@ -35,6 +35,8 @@ const KEYS: [&str; 14] = [
     "cutover",
     "hooks",
     "guard_target",
+    "on_error",
+    "max_parked",
 ];
 const EVENTS_KEYS: [&str; 12] =
     ["url", "user", "password", "token", "creds", "nkey", "ca", "cert", "key", "tls", "max_bytes", "replicas"];
@@ -110,6 +112,11 @@ fn read_plan(reader: &mut Reader, root: &Node) -> Option<Plan> {
     let cutover = fields.get("cutover").and_then(|node| cutover::cutover(reader, node));
     let hooks = fields.get("hooks").and_then(|node| cutover::hooks(reader, node));
     let guard_target = fields.get("guard_target").and_then(|n| reader.flag(n, "guard_target"));
+    let stops = fields.get("on_error").and_then(|n| reader.word(n, "on_error", &["park", "stop"])) == Some("stop");
+    let max_parked = fields.get("max_parked").and_then(|n| reader.count(n, "max_parked", 1..=100_000));
+    if let (true, Some(node)) = (stops, fields.get("max_parked")) {
+        reader.wrong(node, "\"on_error: stop\" parks no row", "leave one of the two out");
+    }
     Some(Plan {
         version: version?,
         migration: migration?,
@@ -121,6 +128,7 @@ fn read_plan(reader: &mut Reader, root: &Node) -> Option<Plan> {
         tables: tables?,
         backfill: backfill.flatten().unwrap_or(Backfill { chunk_rows: 20_000, chunk_bytes: 8 << 20 }),
         backlog_limit: backlog_limit.unwrap_or(10_000_000),
+        max_parked: if stops { 0 } else { max_parked.unwrap_or(1_000) },
         lease_ttl_ms: lease.unwrap_or(10_000),
         cutover: cutover.unwrap_or_default(),
         hooks: hooks.unwrap_or_default(),

@@ -51,6 +51,8 @@ pub struct Plan {
     pub backfill: Backfill,
     /// Dirty keys that one table may gather while nothing runs.
     pub backlog_limit: u64,
+    /// Rows that a store refuses and that may wait; 0 where `on_error: stop`.
+    pub max_parked: u64,
     pub lease_ttl_ms: u64,
     pub cutover: Cutover,
     pub hooks: Hooks,

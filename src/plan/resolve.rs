@@ -115,7 +115,12 @@ pub fn resolve(plan: &Plan, facts: &Facts) -> Result<Resolved, Vec<Problem>> {
 /// As [`resolve`], with what could be joined besides what could not.
 pub fn examine(plan: &Plan, facts: &Facts) -> Examined {
     let mut notes = Notes { text: &plan.text, problems: Vec::new(), warnings: Vec::new(), table: None, column: None };
-    let empty = || Layout { migration: plan.migration.clone(), tables: Vec::new(), backlog_limit: plan.backlog_limit };
+    let empty = || Layout {
+        migration: plan.migration.clone(),
+        tables: Vec::new(),
+        backlog_limit: plan.backlog_limit,
+        max_parked: plan.max_parked,
+    };
     let (mut names, mut layout) = (empty(), empty());
     let mut tables = Vec::new();
     let targets: Vec<TableName> = plan.tables.iter().map(|table| target_name(facts, table)).collect();

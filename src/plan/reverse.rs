@@ -26,7 +26,7 @@ pub fn reverse(resolved: &Resolved, facts: &Facts) -> Result<Layout, Vec<String>
         return Err(obstacles);
     }
     let migration = format!("{}{BACK}", forward.migration);
-    Ok(Layout { migration, tables, backlog_limit: forward.backlog_limit })
+    Ok(Layout { migration, tables, backlog_limit: forward.backlog_limit, max_parked: forward.max_parked })
 }
 
 fn swapped(map: &TableMap, backs: &[Back], facts: &Facts) -> Result<TableMap, Vec<String>> {

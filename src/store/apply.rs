@@ -2,7 +2,8 @@
 //!
 //! Only what the sender owns is touched: every statement is bounded by the pair's constants. A row that is refused is
 //! found by halving what was tried. In an undrained entry its counterpart may come later: the key goes back and the
-//! source marks it dirty. In a drained one the refusal is real: everything is rolled back and it is named.
+//! source marks it dirty. In a drained one the refusal is real: the row is parked ([`super::parked`]), or, where no more
+//! may be, everything is rolled back and it is named.
 
 mod aside;
 pub(super) mod write;
@@ -17,11 +18,12 @@ use crate::value::{Key, Row};
 
 use super::engine::{Engine, Mode};
 use super::lease::{is_ours, lost, ours, state_in};
+use super::parked::Places;
 use super::read::{Reader, Which};
 use super::sql::{Cells, Sql, link_table};
 use super::{Applied, Lease, LinkState, Side, control, digest, gate};
 
-use write::{Op, Writer};
+use write::{CULPRITS_MAX, Op, Refused, Writer};
 
 pub async fn record_epoch<E: Engine>(e: &E, m: &str, lease: &Lease, epoch: Epoch) -> Result<LinkState> {
     let mut tx = e.begin(Mode::Control).await?;
@@ -66,7 +68,7 @@ pub async fn apply<E: Engine>(
     from: Mark,
     entries: &[Entry],
 ) -> Result<Applied> {
-    let Some(last) = entries.last() else { return Ok(Applied::Done { verdicts: vec![], lag_ms: 0 }) };
+    let Some(last) = entries.last() else { return Ok(Applied::Moved) };
     if !extend(&from, entries) {
         return Ok(Applied::Moved);
     }
@@ -77,13 +79,14 @@ pub async fn apply<E: Engine>(
     let Some(lag_ms) = move_checkpoint(e, &mut tx, m, lease, &from, last).await? else { return Ok(Applied::Moved) };
     e.mark_applier(&mut tx, layout.base()).await?;
     let (mut verdicts, mut ours) = (Vec::new(), None);
+    let mut parked = Places::load(e, &mut tx, m).await?;
     for entry in entries {
         let layout = only_the_senders(e, &mut tx, layout, &mut ours, entry).await?;
-        let mut a = Applying { e, layout: &layout, verdicts };
+        let mut a = Applying { e, codec, layout: &layout, verdicts, parked };
         if let Some(refusal) = a.entry(&mut tx, entry).await? {
             return Ok(Applied::Refused(refusal));
         }
-        verdicts = a.verdicts;
+        (verdicts, parked) = (a.verdicts, a.parked);
         if matches!(entry.refs, Refs::Control(Control::Open { .. })) {
             ours = None;
         }
@@ -92,7 +95,7 @@ pub async fn apply<E: Engine>(
     e.unmark_applier(&mut tx, layout.base()).await?;
     e.check_deferred(&mut tx).await?;
     e.commit(tx).await?;
-    Ok(Applied::Done { verdicts, lag_ms })
+    Ok(Applied::Done { verdicts, lag_ms, parked: parked.len() })
 }
 
 /// What an entry may touch. What this store owns (`ours`, read where it is not known) the sender can't own too.
@@ -175,8 +178,10 @@ async fn keep_verdicts<E: Engine>(
 
 struct Applying<'a, E: Engine> {
     e: &'a E,
+    codec: &'a dyn Codec,
     layout: &'a Layout,
     verdicts: Vec<Verdict>,
+    parked: Places,
 }
 
 impl<E: Engine> Applying<'_, E> {
@@ -204,6 +209,7 @@ impl<E: Engine> Applying<'_, E> {
         let m = self.layout.migration.as_str();
         Sql::new(self.e, m).push("DELETE FROM ").control("verdict").execute(tx).await?;
         self.verdicts.clear();
+        self.parked.clear(self.e, tx, m).await?;
         for map in &self.layout.tables {
             let fresh = table_is_empty(self.e, tx, m, map).await?;
             let value = if fresh { entry.header.generation.to_string() } else { String::new() };
@@ -253,7 +259,11 @@ impl<E: Engine> Applying<'_, E> {
         if fresh && self.began_empty(tx, map, entry.header.generation).await? {
             e.savepoint(tx).await?;
             match e.load(tx, map, &entry.rows).await {
-                Ok(()) => return e.release_savepoint(tx).await.map(|()| None),
+                Ok(()) => {
+                    let keys: Vec<Key> = entry.rows.iter().map(|row| map.key_of(row)).collect();
+                    self.take_parked(tx, id, &keys).await?;
+                    return e.release_savepoint(tx).await.map(|()| None);
+                }
                 Err(error) if error.kind == Kind::GiveUp => e.rollback_to_savepoint(tx).await?,
                 Err(error) => return Err(error),
             }
@@ -290,13 +300,13 @@ impl<E: Engine> Applying<'_, E> {
             // A stale row to which other stale rows refer stays until the comparison names them all together.
             refused.retain(|(op, _)| op.row.is_some());
         }
+        self.take_written(tx, &ops, &refused).await?;
         let position = entry.header.position;
         if refused.is_empty() {
             return Ok(None);
         }
         if entry.header.drained && entry.header.settled {
-            let (op, reason) = writer.culprit(tx, &refused).await?;
-            return Ok(Some(Refusal { position, table: op.table, key: op.key.clone(), reason: reason.clone() }));
+            return self.park(tx, entry, &writer, refused).await;
         }
         let mut returned: Vec<(TableId, Vec<Key>)> = Vec::new();
         for (op, _) in &refused {
@@ -308,6 +318,59 @@ impl<E: Engine> Applying<'_, E> {
         let verdict = |(table, keys)| Verdict { position, check: 0, table, finding: Finding::Returned(keys) };
         self.verdicts.extend(returned.into_iter().map(verdict));
         Ok(None)
+    }
+
+    /// Only what stands in the others' way is parked, one after the other, as far as that can be told. A refusal comes back
+    /// where no more may be.
+    async fn park<'o>(
+        &mut self,
+        tx: &mut E::Tx,
+        entry: &Entry,
+        writer: &Writer<'_, E>,
+        mut refused: Refused<'o>,
+    ) -> Result<Option<Refusal>> {
+        let (m, at) = (self.layout.migration.as_str(), entry.mark());
+        while !refused.is_empty() {
+            let chosen: Refused<'o> = match refused.len() <= CULPRITS_MAX {
+                true => vec![writer.culprit(tx, &refused).await?.clone()],
+                false => std::mem::take(&mut refused),
+            };
+            for (op, reason) in &chosen {
+                if !self.parked.has(op.table, op.key) && self.parked.len() >= self.layout.max_parked {
+                    let reason = match self.layout.max_parked {
+                        0 => reason.clone(),
+                        max => format!("{reason}; {max} rows are parked already, \"max_parked\" allows no more"),
+                    };
+                    let (position, table, key) = (entry.header.position, op.table, op.key.clone());
+                    return Ok(Some(Refusal { position, table, key, reason }));
+                }
+                self.parked.put(self.e, self.codec, tx, m, (op.table, op.key, reason, &at)).await?;
+            }
+            let others: Vec<Op<'o>> =
+                refused.iter().map(|(op, _)| *op).filter(|op| !self.parked.has(op.table, op.key)).collect();
+            refused = writer.write(tx, &others).await?;
+            self.take_written(tx, &others, &refused).await?;
+        }
+        Ok(None)
+    }
+
+    async fn take_written(&mut self, tx: &mut E::Tx, ops: &[Op<'_>], refused: &Refused<'_>) -> Result<()> {
+        if self.parked.is_empty() {
+            return Ok(());
+        }
+        for op in
+            ops.iter().filter(|op| !refused.iter().any(|(other, _)| other.table == op.table && other.key == op.key))
+        {
+            self.parked.take(self.e, tx, &self.layout.migration, op.table, op.key).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_parked(&mut self, tx: &mut E::Tx, table: TableId, keys: &[Key]) -> Result<()> {
+        for key in keys {
+            self.parked.take(self.e, tx, &self.layout.migration, table, key).await?;
+        }
+        Ok(())
     }
 }
 

@@ -307,6 +307,18 @@ impl<E: Engine> Store for SqlStore<E> {
         rehearse::rehearse(&self.engine, layout, table, rows).await
     }
 
+    async fn parked(&self, migration: &str) -> Result<Vec<Parked>> {
+        parked::list(&self.engine, self.codec, migration).await
+    }
+
+    async fn parked_count(&self, migration: &str) -> Result<u64> {
+        parked::count(&self.engine, migration).await
+    }
+
+    async fn forget_parked(&self, migration: &str, ids: &[u64]) -> Result<u64> {
+        parked::forget(&self.engine, migration, ids).await
+    }
+
     async fn verdicts(&self, layout: &Layout, _link: Link) -> Result<Vec<Verdict>> {
         apply::verdicts(&self.engine, self.codec, &layout.migration).await
     }

@@ -16,6 +16,7 @@ mod lease;
 mod log;
 mod lossy;
 pub mod mysql;
+mod parked;
 pub mod playground;
 pub mod postgres;
 pub mod ranges;
@@ -44,6 +45,7 @@ use crate::value::Key;
 
 use body::SqlStore;
 pub use gate::{Fence, Gate, ScopeGate};
+pub use parked::Parked;
 pub use ranges::NumberRange;
 pub use seal::{BEGAN, BEGIN_ANEW, SURVIVES};
 
@@ -250,8 +252,8 @@ pub struct SealedEntry {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Applied {
     /// Committed: the checkpoint is at the last entry. Verdicts are kept until they are heard.
-    Done { verdicts: Vec<Verdict>, lag_ms: i64 },
-    /// Rolled back: a row of a drained entry is refused, for this reason.
+    Done { verdicts: Vec<Verdict>, lag_ms: i64, parked: u64 },
+    /// Rolled back: a row of a drained entry is refused, for this reason, and no more may be parked.
     Refused(Refusal),
     /// Nothing was done: the checkpoint is not where the caller thought, or the entries do not extend it.
     Moved,
@@ -449,6 +451,11 @@ pub trait Store: Send + Sync {
     /// Writes rows as the applier would, and rolls back: what a link would do to this store. Writers of the same rows
     /// wait meanwhile, so take few at once.
     async fn rehearse(&self, layout: &Layout, table: TableId, rows: &[crate::value::Row]) -> Result<Rehearsed>;
+    /// Rows that this store refused and that wait, by their ids.
+    async fn parked(&self, migration: &str) -> Result<Vec<Parked>>;
+    async fn parked_count(&self, migration: &str) -> Result<u64>;
+    /// Forgets some of them without any effect on the rows; how many there were.
+    async fn forget_parked(&self, migration: &str, ids: &[u64]) -> Result<u64>;
     /// Verdicts not yet heard.
     async fn verdicts(&self, layout: &Layout, link: Link) -> Result<Vec<Verdict>>;
     /// Rows by their keys, for showing a difference to a person: read now, outside the log.

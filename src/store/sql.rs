@@ -210,10 +210,15 @@ const SOURCE_TABLES: &[(&str, &str)] = &[
     ),
 ];
 
-const TARGET_TABLES: &[(&str, &str)] = &[(
-    "verdict",
-    "position {int} NOT NULL, item {int} NOT NULL, verdict {bytes} NOT NULL, PRIMARY KEY (position, item)",
-)];
+const TARGET_TABLES: &[(&str, &str)] = &[
+    ("verdict", "position {int} NOT NULL, item {int} NOT NULL, verdict {bytes} NOT NULL, PRIMARY KEY (position, item)"),
+    (
+        "parked",
+        "id {int} NOT NULL PRIMARY KEY, table_id {int} NOT NULL, key_hash {short} NOT NULL, row_key {bytes} NOT NULL, \
+                reason {text} NOT NULL, generation {int} NOT NULL, position {int} NOT NULL, times {int} NOT NULL, \
+                first_ms {int} NOT NULL, last_ms {int} NOT NULL",
+    ),
+];
 
 /// Which session's open transaction is the applier's, where a setting of the session can't say so.
 pub const APPLIER: (&str, &str) = ("applier", "connection {int} NOT NULL PRIMARY KEY");

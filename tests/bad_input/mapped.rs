@@ -105,7 +105,7 @@ async fn a_foreign_row_in_the_way(mut world: World) {
     world.source.exec(&format!("{CUSTOMERS} {}", fill())).await;
     let foreign = "INSERT INTO contacts VALUES (7, 'Erp7@x', 'erp', 'theirs')";
     world.target.exec(&format!("{} {foreign}", contacts("contact_id"))).await;
-    world.set_body(TABLES);
+    world.set_body(&format!("on_error: stop\n{TABLES}"));
     let ran = world.product.run(&["apply"]).await;
     println!("--- a foreign row\n{}", ran.stderr);
     assert_refusal(&ran, "a foreign row", 1, &["contacts", "(key \"contact_id\" = ***)", "does not own"]);

@@ -20,7 +20,7 @@ async fn a_closed_gate_says_what_opens_it_and_a_changed_plan_voids_what_was_give
     let cutover = "max_write_pause: 30s, max_lag: 30s, approvals: [crm, marketing]";
     let pair = Pair::sqlite("approved", cutover, "").await;
     let ran = pair.run(&["cutover"]).await.expect(4);
-    assert!(ran.stderr.contains("2 of 6 gates are closed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 of 7 gates are closed"), "{}", ran.stderr);
     for line in [
         "open    whole tables:",
         "open    way back:",
@@ -37,7 +37,7 @@ async fn a_closed_gate_says_what_opens_it_and_a_changed_plan_voids_what_was_give
     let ran = pair.run(&["cutover"]).await.expect(4);
     obey(&pair, &ran.stderr, "approval of crm").await;
     let ran = pair.run(&["cutover"]).await.expect(4);
-    assert!(ran.stderr.contains("1 of 6 gates are closed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 of 7 gates are closed"), "{}", ran.stderr);
     assert_line(&ran.stderr, "open    approval of crm: given");
     obey(&pair, &ran.stderr, "approval of marketing").await;
     pair.run(&["cutover", "--dry-run"]).await.expect(0);
@@ -45,7 +45,7 @@ async fn a_closed_gate_says_what_opens_it_and_a_changed_plan_voids_what_was_give
     // Not what it was: the other side's name, which is part of what was approved.
     pair.replan("team: marketing", "team: growth");
     let ran = pair.run(&["cutover"]).await.expect(4);
-    assert!(ran.stderr.contains("2 of 6 gates are closed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 of 7 gates are closed"), "{}", ran.stderr);
     assert_line(&ran.stderr, "closed  approval of crm: void: the plan was changed since");
     // As it was, and only tuned: that was approved.
     pair.replan("team: growth", "team: marketing");

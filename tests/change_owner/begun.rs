@@ -1,7 +1,7 @@
 //! A generation that was begun and never arrived: killed between the seal that begins it and its delivery, again and again,
 //! and also where writes were sealed behind it. The next run begins it anew in the way that it was begun.
 
-use crate::support::product::{Place, Running, postgres};
+use crate::support::product::{Copied, Place, Running, postgres};
 use crate::{Pair, bank};
 
 const BOUNDS: &str = "max_write_pause: 30s, max_lag: 30s";
@@ -11,13 +11,13 @@ const BEGUN: &str = "link.begun";
 /// The dead one's runs out.
 const LEASE_HELD: i32 = 5;
 
-async fn done(pair: &Pair, args: &[&str]) {
+async fn done(pair: &Pair, args: &[&str]) -> String {
     let mut ran = pair.run(args).await;
     while ran.code == LEASE_HELD {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         ran = pair.run(args).await;
     }
-    ran.expect(0);
+    ran.expect(0).stdout
 }
 
 /// The command dies there.
@@ -43,7 +43,8 @@ async fn back_again(mut pair: Pair) {
         write(&pair.target, amount).await;
         killed(&mut pair, &["apply"]).await;
     }
-    done(&pair, &["apply"]).await;
+    let said = done(&pair, &["apply"]).await;
+    assert!(said.contains("moved     0 rows"), "the stores were equal, so nothing is copied: {said}");
     bank::assert_same(&pair.source, &pair.target).await;
     write(&pair.target, 5).await;
     pair.run(&["rollback"]).await.expect(0);
@@ -61,6 +62,19 @@ async fn the_first_of_the_way_back_on_postgres() {
     let (source, target) = (postgres("co_begun_s").await, postgres("co_begun_t").await);
     let dir = tempfile::tempdir().expect("a directory");
     back_again(Pair::of("co-begun-p", dir, source, target, None, BOUNDS, "lease: { ttl: 1s }\n").await).await;
+}
+
+/// One that had arrived, and is gone: the old store came back from before it. Nothing goes on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_heard_of_does_not_begin_again() {
+    let pair = Pair::sqlite("co-heard", "", "lease: { ttl: 1s }\n").await;
+    pair.run(&["cutover"]).await.expect(0);
+    let backup = Copied::of(&pair.source);
+    write(&pair.target, 3).await;
+    done(&pair, &["apply"]).await;
+    backup.put_back();
+    let ran = pair.run(&["apply"]).await.expect(6);
+    assert!(ran.stderr.contains("nothing was overwritten"), "{}", ran.stderr);
 }
 
 /// The forward link's, and those that a person's decision orders, in both directions.

@@ -288,7 +288,7 @@ impl Rig {
         for (i, pair) in pairs.iter().enumerate() {
             tables.push(pair.map(i as u16 + 1, &source, &target).await);
         }
-        let layout = Layout { migration: "m-1".to_owned(), tables, backlog_limit: 1_000_000 };
+        let layout = Layout { migration: "m-1".to_owned(), tables, backlog_limit: 1_000_000, max_parked: 0 };
         Rig { on, source, target, layout }
     }
 

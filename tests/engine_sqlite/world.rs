@@ -94,7 +94,7 @@ impl World {
         for (id, table) in (1..).zip(tables) {
             maps.push(self.map(id, table).await);
         }
-        Layout { migration: MIGRATION.into(), tables: maps, backlog_limit }
+        Layout { migration: MIGRATION.into(), tables: maps, backlog_limit, max_parked: 0 }
     }
 
     /// Installs capture of all tables.

@@ -97,7 +97,7 @@ async fn a_migration_that_began_is_not_checked_anew() {
     let (source, target) = (Place::Sqlite(from), Place::Sqlite(to));
     source.exec("CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, v TEXT)").await;
     target.exec("CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, v TEXT NOT NULL)").await;
-    let product = Product::new("began", &source, &target, None, "tables:\n  - from: t\n");
+    let product = Product::new("began", &source, &target, None, "on_error: stop\ntables:\n  - from: t\n");
     let first = product.run(&["apply", "--until", "dual-write"]).await.expect(0);
     assert!(first.stderr.contains("[MG0406]"), "warnings are told: {}", first.stderr);
     source.exec("INSERT INTO t VALUES (1, NULL)").await;

@@ -268,7 +268,8 @@ async fn a_child_without_a_parent_is_refused() {
         let plain = "CREATE TABLE p (id BIGINT NOT NULL PRIMARY KEY); CREATE TABLE c (id BIGINT NOT NULL PRIMARY KEY, p BIGINT)";
         source.exec(&format!("{plain}; INSERT INTO p VALUES (1); INSERT INTO c VALUES (1, 1)")).await;
         target.exec(&format!("{} ", plain.replace("p BIGINT)", "p BIGINT REFERENCES p (id))"))).await;
-        let product = Product::new("orphan", &source, &target, None, "tables:\n  - from: c\n  - from: p\n");
+        let product =
+            Product::new("orphan", &source, &target, None, "on_error: stop\ntables:\n  - from: c\n  - from: p\n");
         let refused = async |says: &str| {
             let ran = product.run(&["apply"]).await.expect(1);
             println!("{}", ran.stderr);

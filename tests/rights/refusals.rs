@@ -95,8 +95,13 @@ async fn stops_and_goes_on(case: &Case, source: Place, target: Place) {
     if !existing.is_empty() {
         source.exec("INSERT INTO t VALUES (5, 5, 'canary-value')").await;
     }
-    let product =
-        Product::new("refusal", &source, &target, None, &format!("{existing}{PLAN}backfill: {{ chunk_rows: 64 }}\n"));
+    let product = Product::new(
+        "refusal",
+        &source,
+        &target,
+        None,
+        &format!("on_error: stop\n{existing}{PLAN}backfill: {{ chunk_rows: 64 }}\n"),
+    );
 
     // What is there before is found by preflight (tests/preflight); what comes later is met by the backfill.
     product.run(&["apply", "--until", "dual-write"]).await.expect(0);

@@ -187,13 +187,17 @@ impl Product {
         command
     }
 
+    /// Of several words before the plan (`dead-letters list`).
+    pub async fn words(&self, verb: &[&str], args: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_migrate"));
+        command.args(verb).arg(&self.plan).args(args).current_dir(self.dir.path());
+        command.envs(self.env.iter().map(|(k, v)| (k.as_str(), v.as_str()))).stdin(Stdio::null());
+        run_to_its_end(command, format!("{verb:?} {args:?}")).await
+    }
+
     /// Runs to the end; a run of more than two minutes is a failure.
     pub async fn run(&self, args: &[&str]) -> Ran {
-        let mut command = self.command(args);
-        let what = format!("{args:?}");
-        let output = tokio::task::spawn_blocking(move || run_bounded(&mut command, &what)).await.expect("a run");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+        run_to_its_end(self.command(args), format!("{args:?}")).await
     }
 
     /// Waits until nothing is dirty and nothing is on its way, half a minute at most.
@@ -216,6 +220,12 @@ impl Product {
         let child = command.spawn().expect("the binary");
         Running { child, err: self.dir.path().join("running.err"), out: self.dir.path().join("running.out") }
     }
+}
+
+async fn run_to_its_end(mut command: Command, what: String) -> Ran {
+    let output = tokio::task::spawn_blocking(move || run_bounded(&mut command, &what)).await.expect("a run");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 fn run_bounded(command: &mut Command, what: &str) -> Output {

@@ -123,10 +123,13 @@ impl World {
         assert_eq!(host.wait().await, 143, "{}", host.stderr());
         self.agrees().await;
         for (verb, at_source) in [("cutover", false), ("rollback", true), ("cutover", false), ("rollback", true)] {
+            let most = self.numbers(true).await.pop().expect("a number");
             self.product.run(&[verb, "--all"]).await.expect(0);
             for tenant in 0..4 {
                 self.add(at_source, tenant, 2).await;
             }
+            let new = self.numbers(at_source).await.into_iter().filter(|id| *id > most).count();
+            assert_eq!(new, 8, "behind all that either store gave out");
             // Nothing is divided, so any number is welcome.
             let id = self.far + self.count as i64;
             let own = format!("INSERT INTO note (id, tenant, amount) VALUES ({id}, 3, 0)");

@@ -39,13 +39,14 @@ pub fn read_report(bytes: &[u8]) -> Result<Report> {
     let epoch = Epoch(r.number()?);
     let broken = r.flag()?;
     let lag_ms = r.number()? as i64;
+    let parked = r.number()?;
     let verdicts = r.many(Reader::verdict)?;
     let refusal = match r.flag()? {
         false => None,
         true => Some(Refusal { position: Position(r.number()?), table: r.table()?, key: r.key()?, reason: r.text()? }),
     };
     r.end()?;
-    Ok(Report { mark, epoch, broken, verdicts, refusal, lag_ms })
+    Ok(Report { mark, epoch, broken, verdicts, refusal, parked, lag_ms })
 }
 
 pub fn read_refs(bytes: &[u8]) -> Result<Refs> {

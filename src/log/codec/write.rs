@@ -46,6 +46,7 @@ pub fn write_report(r: &Report) -> Bytes {
     number(&mut out, r.epoch.0);
     out.push(u8::from(r.broken));
     number(&mut out, r.lag_ms as u64);
+    number(&mut out, r.parked);
     count(&mut out, r.verdicts.len());
     r.verdicts.iter().for_each(|v| write_verdict(&mut out, v));
     match &r.refusal {

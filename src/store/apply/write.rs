@@ -39,7 +39,7 @@ enum Order {
 }
 
 /// Among more refused rows than these the first is named.
-const CULPRITS_MAX: usize = 24;
+pub const CULPRITS_MAX: usize = 24;
 
 pub type Refused<'a> = Vec<(Op<'a>, String)>;
 
