@@ -243,3 +243,16 @@ async fn between_servers(name: &str, source: Place, target: Place) {
 async fn between_postgres_and_mariadb() {
     between_servers("sv-pm", postgres("sv_pm_s").await, mariadb("sv_pm_t").await).await;
 }
+
+/// The new owner's table was altered: its capture is not to be trusted any more, and there is a way out.
+#[tokio::test(flavor = "multi_thread")]
+async fn capture_that_was_touched_at_the_new_owner() {
+    let world = World::new("sv-touched").await;
+    world.product.run(&["cutover", "--all"]).await.expect(0);
+    world.product.run(&["apply"]).await.expect(0);
+    world.target.exec("ALTER TABLE transfer ADD COLUMN remark TEXT").await;
+    let ran = world.stands_still().await;
+    assert!(ran.stderr.contains("--side target"), "{}", ran.stderr);
+    world.product.run(&["rollback", "--all"]).await.expect(6);
+    world.survives("target").await;
+}

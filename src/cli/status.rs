@@ -59,6 +59,7 @@ fn text(report: &StatusReport) -> String {
     for s in &report.scopes {
         lines.push(format!("    scope    {}: {} (turn {})", escape(&s.scope), escape(&s.owner), s.turn));
     }
+    lines.extend(report.numbers.iter().map(|line| format!("    {}", escape(line))));
     lines.push(format!("  roll back  {}{why}", if report.can_roll_back { "possible" } else { "not possible" }));
     if !report.journal.is_empty() {
         lines.push(String::new());

@@ -166,6 +166,7 @@ impl Session {
             false => ("both ways", "each store owns some scopes, and is kept in step with the other's"),
         };
         self.reporter.event(&Event::Phase { name: name.into(), detail: detail.into() });
+        self.check_captures(survey, &ownership.senders()).await?;
         hosts.settle(self).await?;
         if follow { self.follow(survey, hosts).await } else { Ok(()) }
     }

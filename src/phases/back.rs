@@ -7,12 +7,15 @@ use crate::store::Side;
 use crate::task::failpoint;
 
 use super::install::{capture_holds, capture_is_installed};
+use super::owner::Owner;
 use super::session::Session;
+use super::survey::Survey;
 use super::way::Way;
 
 impl Session {
-    /// Safe to repeat. Capture that is there must be whole: behind a gap the way back would lose writes.
-    pub(super) async fn prepare_back(&self, way: &Way) -> Result<()> {
+    /// Safe to repeat. Capture that is there must be whole: behind a gap the way back would lose writes. `anew`: what it
+    /// missed is copied anyway, so it is installed again.
+    pub(super) async fn prepare_back(&self, way: &Way, anew: bool) -> Result<()> {
         let (layout, m) = (&way.layout, way.layout.migration.as_str());
         let installed = way.sender.is_installed(m, Side::Source).await?
             && way.sender.get(m, Side::Source, "installed").await?.is_some();
@@ -25,10 +28,9 @@ impl Session {
             if capture_holds(way.sender.as_ref(), layout).await? {
                 return Ok(());
             }
-            let text = "capture at the taker is not as it was installed: a trigger or a table was altered";
-            return Err(
-                Error::changed(text).hint("undo the change, or `migrate abort PLAN` before anything is cut over")
-            );
+            if !anew {
+                return Err(self.capture_was_touched("target"));
+            }
         }
         debug_assert_eq!(layout.link(), Link::Reverse);
         let (sender, receiver) = (way.sender.who().await?, way.receiver.who().await?);
@@ -45,5 +47,27 @@ impl Session {
         }
         failpoint("cutover.captured");
         capture_is_installed(way.sender.as_ref(), layout).await
+    }
+
+    fn capture_was_touched(&self, store: &str) -> Error {
+        let text =
+            format!("capture at the {store} is not as it was installed: a trigger or a captured table was altered");
+        let (abort, survive) = (self.command("abort"), self.command("survive"));
+        Error::changed(text).hint(format!(
+            "nothing was overwritten; undo the change, or `{abort}` before anything is cut over; afterwards \
+             `{survive} --side {store}` compares both stores, installs capture again and copies the {store} anew"
+        ))
+    }
+
+    /// Each store that owns anything records what is written there: whoever altered it meanwhile is told at once, and not
+    /// by the first write.
+    pub(super) async fn check_captures(&self, survey: &Survey, senders: &[Owner]) -> Result<()> {
+        for owner in senders {
+            let way = self.way_of(survey, *owner)?;
+            if !capture_holds(way.sender.as_ref(), &way.layout).await? {
+                return Err(self.capture_was_touched(owner.name()));
+            }
+        }
+        Ok(())
     }
 }

@@ -199,7 +199,7 @@ impl Session {
         scopes: Option<&[String]>,
     ) -> Result<u64> {
         host.until(self, |p| p.backfilled).await?;
-        self.prepare_back(back).await.context("preparing the way back")?;
+        self.prepare_back(back, false).await.context("preparing the way back")?;
         self.name_scopes(way, scopes).await?;
         if scopes.is_some() {
             self.part_numbers(survey).await?;

@@ -178,15 +178,22 @@ impl Session {
             return Err(Error::retry(format!("rows with numbers beyond the boundary {} were written meanwhile", b.at)));
         }
         b.done = true;
-        let text = format!(
-            "while ownership is divided, new numbers of \"{}\" are below {} at the {} and from it on at the {}",
-            map.source,
-            b.at,
-            side_name(lower.side),
-            side_name(upper.side)
-        );
-        self.reporter.event(&Event::Note(text));
+        self.reporter.event(&Event::Note(described(map, lower, upper, b)));
         Ok(())
+    }
+
+    /// A line for each table whose numbers are parted now.
+    pub(super) async fn number_ranges(&self, layout: &Layout) -> Result<Vec<String>> {
+        if !self.are_numbers_parted(layout).await? {
+            return Ok(vec![]);
+        }
+        let boundaries = self.boundaries().await?;
+        let line = |map: &TableMap| {
+            let b = boundaries.iter().find(|b| b.done && b.table == map.id.0)?;
+            let (lower, upper) = self.counters(map)?;
+            Some(described(map, &lower, &upper, b))
+        };
+        Ok(layout.tables.iter().filter_map(line).collect())
     }
 
     /// Everything is one side's again: its store counts on behind both ranges, and refuses no number.
@@ -207,6 +214,11 @@ impl Session {
         }
         self.write_boundaries(&[]).await
     }
+}
+
+fn described(map: &TableMap, lower: &Counter<'_>, upper: &Counter<'_>, b: &Boundary) -> String {
+    let (below, from) = (side_name(lower.side), side_name(upper.side));
+    format!("new numbers of \"{}\" are below {} at the {below}, from it on at the {from}", map.source, b.at)
 }
 
 fn side_name(side: Side) -> &'static str {

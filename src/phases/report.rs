@@ -189,6 +189,8 @@ pub struct StatusReport {
     pub owner: String,
     /// Scopes that were ever named.
     pub scopes: Vec<StatusScope>,
+    /// What of which numbers each store gives out while ownership is divided.
+    pub numbers: Vec<String>,
     /// Changes of owner so far, and the last of which applications were told.
     pub turn: u64,
     pub told_turn: u64,

@@ -57,6 +57,7 @@ impl Session {
         report.told_turn = self.told_turn().await?;
         if installed {
             report.parked = self.parked_count(&survey).await?;
+            report.numbers = self.number_ranges(survey.layout()).await?;
         }
         for line in self.source.journal_lines(m, JOURNAL_LINES).await? {
             report.journal.push(format!("{}: {} {}", line.phase, line.step, line.detail));

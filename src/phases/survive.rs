@@ -83,7 +83,7 @@ impl Session {
         }
         self.install(&survey).await?;
         let (way, other) = (self.way_of(&survey, side)?, self.way_of(&survey, side.other())?);
-        self.prepare_back(&self.back(&survey)?).await?;
+        self.prepare_back(&self.back(&survey)?, true).await?;
         self.source.journal(self.migration(), "survive", "begun", &format!("the {} counts", side.name())).await?;
         for (way, how) in [(&way, "anew"), (&other, "copied")] {
             way.sender.put(&way.layout.migration, Side::Source, SURVIVES, how).await?;

@@ -112,6 +112,12 @@ impl World {
             self.add(false, 1, 4).await;
         }
         self.each_keeps_to_its_own(source_is_lower).await;
+        let status = self.product.run(&["status"]).await.expect(0);
+        assert!(
+            status.stdout.contains("new numbers of ") && status.stdout.contains("from it on at the"),
+            "{}",
+            status.stdout
+        );
         self.product.run(&["cutover", "--scope", "2"]).await.expect(0);
         self.add(false, 2, 3).await;
         self.add(true, 3, 3).await;
