@@ -2,6 +2,8 @@
 //! entry is to a receiver, where a relay goes on, what a report confirms. Each rule of the protocol is also broken once:
 //! then there is a history that shows it.
 
+#[path = "model/parts.rs"]
+mod parts;
 #[path = "model/world.rs"]
 mod world;
 
@@ -9,7 +11,8 @@ use std::collections::BTreeSet;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use world::{KEYS, Rules, SOUND, World};
+use parts::{KEYS, Rules, SOUND};
+use world::World;
 
 /// How much may happen.
 #[derive(Debug, Clone, Copy)]
