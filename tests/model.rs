@@ -8,6 +8,7 @@ mod parts;
 mod world;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -312,13 +313,15 @@ fn check(name: &str, rules: Rules, bounds: Bounds, until: HasDiscoveries) -> Vec
     let began = std::time::Instant::now();
     let checker = Protocol { rules, bounds }.checker().threads(2).finish_when(until).spawn_bfs().join();
     let found: Vec<&'static str> = checker.discoveries().keys().copied().filter(|p| !is_wanted(p)).collect();
-    println!(
+    let told = format!(
         "model {name}: {} states, {} different, in {:?}; {}",
         checker.state_count(),
         checker.unique_state_count(),
         began.elapsed(),
         if found.is_empty() { "no rule is broken".to_owned() } else { format!("broken: {found:?}") }
     );
+    // Past the test runner, which keeps what a passing test prints: CI shows how much was looked at.
+    let _ = writeln!(std::io::stderr(), "{told}");
     for (property, path) in checker.discoveries().iter().filter(|(p, _)| !is_wanted(p)) {
         println!("{property}: {:?}", path.clone().into_actions());
     }
