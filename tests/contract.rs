@@ -115,6 +115,7 @@ mod on {
                 a_refused_row_waits_and_the_rest_flows,
                 what_is_deleted_waits_no_more,
                 the_culprit_is_parked_and_not_who_swaps_beside_it,
+                who_waited_is_tried_again_beside_the_culprit,
                 more_than_may_wait_stop_the_link_and_nothing_is_done,
                 many_wait_and_a_new_generation_brings_all;
             ranges:

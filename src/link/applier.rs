@@ -136,6 +136,9 @@ impl<'a> Applier<'a> {
                 None => self.take(&mut pending).await?,
             }
             if self.reported.elapsed() >= REPORT_EVERY {
+                if self.parked > 0 {
+                    self.parked = self.ends.store.parked_count(&self.ends.layout.migration).await?;
+                }
                 self.report().await?;
             }
         }
@@ -276,9 +279,6 @@ impl<'a> Applier<'a> {
     }
 
     async fn report(&mut self) -> Result<()> {
-        if self.parked > 0 {
-            self.parked = self.ends.store.parked_count(&self.ends.layout.migration).await?;
-        }
         let report = Report {
             mark: self.standing.mark,
             epoch: self.standing.epoch,

@@ -257,11 +257,14 @@ impl<E: Engine> Applying<'_, E> {
             return Err(malformed(entry));
         }
         if fresh && self.began_empty(tx, map, entry.header.generation).await? {
+            let waits = !self.parked.is_empty();
             e.savepoint(tx).await?;
             match e.load(tx, map, &entry.rows).await {
                 Ok(()) => {
-                    let keys: Vec<Key> = entry.rows.iter().map(|row| map.key_of(row)).collect();
-                    self.take_parked(tx, id, &keys).await?;
+                    let keys: Vec<Key> = entry.rows.iter().filter(|_| waits).map(|row| map.key_of(row)).collect();
+                    for key in &keys {
+                        self.parked.take(e, tx, &layout.migration, id, key).await?;
+                    }
                     return e.release_savepoint(tx).await.map(|()| None);
                 }
                 Err(error) if error.kind == Kind::GiveUp => e.rollback_to_savepoint(tx).await?,
@@ -296,11 +299,11 @@ impl<E: Engine> Applying<'_, E> {
     async fn write(&mut self, tx: &mut E::Tx, entry: &Entry, ops: Vec<Op<'_>>) -> Result<Option<Refusal>> {
         let writer = Writer { e: self.e, layout: self.layout };
         let mut refused = writer.write(tx, &ops).await?;
+        self.take_written(tx, &ops, &refused).await?;
         if matches!(entry.refs, Refs::Chunk { .. }) {
             // A stale row to which other stale rows refer stays until the comparison names them all together.
             refused.retain(|(op, _)| op.row.is_some());
         }
-        self.take_written(tx, &ops, &refused).await?;
         let position = entry.header.position;
         if refused.is_empty() {
             return Ok(None);
@@ -346,8 +349,8 @@ impl<E: Engine> Applying<'_, E> {
                 }
                 self.parked.put(self.e, self.codec, tx, m, (op.table, op.key, reason, &at)).await?;
             }
-            let others: Vec<Op<'o>> =
-                refused.iter().map(|(op, _)| *op).filter(|op| !self.parked.has(op.table, op.key)).collect();
+            // One that waited before may be written now that the culprit is set aside.
+            let others: Vec<Op<'o>> = refused.iter().map(|(op, _)| *op).filter(|op| !is_among(op, &chosen)).collect();
             refused = writer.write(tx, &others).await?;
             self.take_written(tx, &others, &refused).await?;
         }
@@ -358,20 +361,15 @@ impl<E: Engine> Applying<'_, E> {
         if self.parked.is_empty() {
             return Ok(());
         }
-        for op in
-            ops.iter().filter(|op| !refused.iter().any(|(other, _)| other.table == op.table && other.key == op.key))
-        {
+        for op in ops.iter().filter(|op| !is_among(op, refused)) {
             self.parked.take(self.e, tx, &self.layout.migration, op.table, op.key).await?;
         }
         Ok(())
     }
+}
 
-    async fn take_parked(&mut self, tx: &mut E::Tx, table: TableId, keys: &[Key]) -> Result<()> {
-        for key in keys {
-            self.parked.take(self.e, tx, &self.layout.migration, table, key).await?;
-        }
-        Ok(())
-    }
+fn is_among(op: &Op<'_>, refused: &Refused<'_>) -> bool {
+    refused.iter().any(|(other, _)| other.table == op.table && other.key == op.key)
 }
 
 fn fresh_key(map: &TableMap) -> String {

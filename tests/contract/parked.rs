@@ -77,6 +77,20 @@ pub async fn the_culprit_is_parked_and_not_who_swaps_beside_it(on: On) {
     assert_eq!(rig.target.rows("t", "id, u").await, ["1|b", "2|a", "3|c", "4|d"]);
 }
 
+/// Who waited before is written with the others, once the culprit is set aside.
+pub async fn who_waited_is_tried_again_beside_the_culprit(on: On) {
+    let rig = rig(on, 10).await;
+    let mut wire = Wire::synced(&rig).await;
+    rig.source.run("UPDATE t SET v = 'bad' WHERE id = 1").await;
+    wire.drain().await;
+    assert_eq!(waiting(&rig).await, [of(1, 1)]);
+    // In this order neither half can be written by itself.
+    rig.source.run("BEGIN; UPDATE t SET u = 'b', v = 'x' WHERE id = 1; UPDATE t SET v = 'bad' WHERE id = 3; UPDATE t SET u = 'a' WHERE id = 2; COMMIT").await;
+    wire.drain().await;
+    assert_eq!(waiting(&rig).await, [of(3, 1)]);
+    assert_eq!(rig.target.rows("t", "id, u").await, ["1|b", "2|a", "3|c", "4|d"]);
+}
+
 pub async fn more_than_may_wait_stop_the_link_and_nothing_is_done(on: On) {
     let rig = rig(on, 2).await;
     let mut wire = Wire::synced(&rig).await;
