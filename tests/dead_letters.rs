@@ -48,6 +48,16 @@ impl World {
             .collect()
     }
 
+    async fn comes_to(&self, ids: &[&str]) {
+        for _ in 0..100 {
+            if self.waiting().await == ids {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(self.waiting().await, ids);
+    }
+
     async fn is_equal(&self) {
         for sql in [
             "SELECT trim(CAST(id AS CHAR(20))), v FROM p",
@@ -86,34 +96,17 @@ async fn met_by_the_backfill_and_by_a_host(name: &str, source: Place, target: Pl
     let mut host = product.start(&["apply", "--follow", "--heartbeat", "1s"]);
     host.says("row is parked").await;
     world.source.exec("INSERT INTO c VALUES (10, 700000001, 'child'); INSERT INTO p VALUES (4, 'd')").await;
-    for _ in 0..100 {
-        if world.waiting().await.len() == 2 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert_eq!(world.waiting().await, ["t1", "t2"]);
+    world.comes_to(&["t1", "t2"]).await;
     let there = rows(&world.target.store_ref(), "SELECT trim(CAST(id AS CHAR(20))) FROM p").await.count();
     assert_eq!(there, 4, "the rest flows");
     // Tried again too early: nothing changes but the count.
     world.letters("retry", &["t1"]).await.expect(0);
     // Mended at the source: the row comes by itself; who waited for it is asked for.
     world.source.exec("UPDATE p SET v = 'mended' WHERE id = 700000001").await;
-    for _ in 0..100 {
-        if world.waiting().await == ["t2"] {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    world.comes_to(&["t2"]).await;
     let retried = world.letters("retry", &["--all"]).await.expect(0);
     assert!(retried.stdout.contains("1 row will be brought again"), "{}", retried.stdout);
-    for _ in 0..100 {
-        if world.waiting().await.is_empty() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert_eq!(world.waiting().await, [""; 0]);
+    world.comes_to(&[]).await;
     host.signal("TERM");
     assert_eq!(host.wait().await, 143, "{}", host.stderr());
     assert!(!host.stderr().contains(VALUE) && !host.stderr().contains("700000"), "{}", host.stderr());

@@ -167,10 +167,10 @@ impl Session {
         cut: u64,
         steps: &mut Steps,
     ) -> Result<Opened> {
-        let parted = self.are_numbers_parted(&way.layout).await?;
-        if parted && scopes.is_some() {
-            self.use_ranges().await?;
-        }
+        let parted = match scopes {
+            Some(_) => self.use_ranges(&way.layout).await?,
+            None => self.are_numbers_parted(&way.layout).await?,
+        };
         self.fence(way, scopes, cut, steps).await?;
         steps.done("fence");
         failpoint("cutover.fenced");

@@ -155,10 +155,9 @@ impl Session {
         scopes: Option<&[String]>,
     ) -> Result<CutReport> {
         let mut report = self.cut_report(to, scopes);
-        let (way, back) = (self.way_of(survey, to.other())?, self.way_of(survey, to)?);
-        report.forecast_ms = self.get_ready(survey, &way, &back, host, scopes).await?;
+        report.forecast_ms = self.get_ready(survey, host, to, scopes).await?;
         self.hook("before_cutover", self.plan.hooks.before_cutover.as_ref(), to, scopes).await?;
-        let opened = self.attempt(&way, host, scopes, &mut report).await?;
+        let opened = self.attempt(&self.way_of(survey, to.other())?, host, scopes, &mut report).await?;
         let ownership = self.patiently(|| self.agreed(survey.layout())).await?;
         (report.done, report.turn) = (true, ownership.turns());
         self.patiently(|| self.after_open(survey, &ownership, opened.position.0)).await?;
@@ -167,17 +166,10 @@ impl Session {
     }
 
     /// All that comes before the fence, in which a lost connection is no reason to give up. The forecast of the pause.
-    async fn get_ready(
-        &self,
-        survey: &Survey,
-        way: &Way,
-        back: &Way,
-        host: &mut Host,
-        scopes: Option<&[String]>,
-    ) -> Result<u64> {
+    async fn get_ready(&self, survey: &Survey, host: &mut Host, to: Owner, scopes: Option<&[String]>) -> Result<u64> {
         let mut tries = 1;
         loop {
-            match self.prepare(survey, way, back, host, scopes).await {
+            match self.prepare(survey, host, to, scopes).await {
                 Err(e) if e.is_retry() && tries < READY_TRIES => {
                     self.check_stop()?;
                     host.check().await?;
@@ -190,24 +182,18 @@ impl Session {
         }
     }
 
-    async fn prepare(
-        &self,
-        survey: &Survey,
-        way: &Way,
-        back: &Way,
-        host: &mut Host,
-        scopes: Option<&[String]>,
-    ) -> Result<u64> {
+    async fn prepare(&self, survey: &Survey, host: &mut Host, to: Owner, scopes: Option<&[String]>) -> Result<u64> {
+        let (way, back) = (self.way_of(survey, to.other())?, self.way_of(survey, to)?);
         host.until(self, |p| p.backfilled).await?;
-        self.prepare_back(back, false).await.context("preparing the way back")?;
-        self.name_scopes(way, scopes).await?;
+        self.prepare_back(&back, false).await.context("preparing the way back")?;
+        self.name_scopes(&way, scopes).await?;
         if scopes.is_some() {
             self.part_numbers(survey).await?;
         }
         if !host.pulse().compared {
             self.reporter.event(&Event::Phase { name: "verify".into(), detail: "before the cut over".into() });
             let result = host.verify(self).await?;
-            let verified = self.present(way, &result, false).await?;
+            let verified = self.present(&way, &result, false).await?;
             self.note_verify(Some(&verified)).await?;
             if result.mismatches > 0 {
                 let text = format!("{} digests differ: nothing is cut over", result.mismatches);
@@ -215,7 +201,7 @@ impl Session {
             }
         }
         host.settle(self).await?;
-        self.forecast(way, host).await
+        self.forecast(&way, host).await
     }
 
     /// Both stores know these scopes before one of them is fenced, and each that the other knows (a process may have died

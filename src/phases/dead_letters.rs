@@ -1,13 +1,12 @@
 //! `migrate dead-letters`: rows that a store refused and that wait, in both directions.
 
-use crate::entry::TableId;
 use crate::error::{Error, Kind, Result};
-use crate::link::compare::{show_key, show_value};
+use crate::link::compare::show_key;
 use crate::link::heard::parked_text;
 use crate::mapping::TableMap;
 use crate::store::{Parked, Side};
-use crate::value::Key;
 
+use super::outcome;
 use super::owner::Owner;
 use super::report::{DeadLetter, DeadLettersReport, GateLine};
 use super::session::Session;
@@ -31,10 +30,18 @@ impl Letters {
     }
 }
 
+/// What waits behind one link.
 struct Waiting {
-    id: String,
     giver: Owner,
-    parked: Parked,
+    way: Way,
+    parked: Vec<Parked>,
+}
+
+impl Waiting {
+    fn id(&self, parked: &Parked) -> String {
+        let at = if self.giver == Owner::Source { 't' } else { 's' };
+        format!("{at}{}", parked.id)
+    }
 }
 
 impl Session {
@@ -43,23 +50,9 @@ impl Session {
         let survey = self.survey().await?;
         let mut report = DeadLettersReport { migration: self.migration().to_owned(), ..DeadLettersReport::default() };
         for w in self.waiting(&survey, which).await? {
-            let way = self.way_of(&survey, w.giver)?;
-            let map = way.layout.table(w.parked.table);
-            let now_ms = way.receiver.now_ms().await?;
-            report.letters.push(DeadLetter {
-                id: w.id,
-                store: w.giver.other().name().to_owned(),
-                table: map.map_or_else(|| w.parked.table.to_string(), |map| map.target.to_string()),
-                key_columns: map.map(key_columns).unwrap_or_default(),
-                key: match show_values {
-                    true => w.parked.key.0.iter().map(show_value).collect::<Vec<_>>().join(", "),
-                    false => show_key(&w.parked.key, false),
-                },
-                reason: w.parked.reason,
-                position: w.parked.at.position.0,
-                times: w.parked.times,
-                since_ms: (now_ms - w.parked.first_ms).max(0),
-            });
+            let now_ms = w.way.receiver.now_ms().await?;
+            let letters = w.parked.iter().map(|p| letter(&w, p, now_ms, show_values));
+            report.letters.extend(letters);
         }
         report.next = match report.letters.is_empty() {
             true => String::new(),
@@ -72,10 +65,11 @@ impl Session {
     pub async fn retry_dead_letters(&self, which: &Letters) -> Result<DeadLettersReport> {
         let survey = self.survey().await?;
         let mut report = DeadLettersReport { migration: self.migration().to_owned(), ..DeadLettersReport::default() };
-        for (giver, table, keys) in by_table(self.waiting(&survey, which).await?) {
-            let way = self.way_of(&survey, giver)?;
-            report.count += keys.len() as u64;
-            self.patiently(|| way.sender.mark_dirty(&way.layout, table, &keys)).await?;
+        for w in self.waiting(&survey, which).await? {
+            report.count += w.parked.len() as u64;
+            for (table, keys) in outcome::by_table(w.parked.into_iter().map(|p| (p.table, p.key))) {
+                self.patiently(|| w.way.sender.mark_dirty(&w.way.layout, table, &keys)).await?;
+            }
         }
         self.source.journal(self.migration(), "dead-letters", "retry", &format!("{} rows", report.count)).await?;
         report.next = match self.held().await? {
@@ -91,11 +85,7 @@ impl Session {
     pub async fn drop_dead_letters(&self, which: &Letters) -> Result<DeadLettersReport> {
         let survey = self.survey().await?;
         let mut report = DeadLettersReport { migration: self.migration().to_owned(), ..DeadLettersReport::default() };
-        for w in self.waiting(&survey, which).await? {
-            let way = self.way_of(&survey, w.giver)?;
-            let (m, id) = (way.layout.migration.as_str(), [w.parked.id]);
-            report.count += self.patiently(|| way.receiver.forget_parked(m, &id)).await?;
-        }
+        report.count = self.forget_parked(&survey, which).await?;
         self.source.journal(self.migration(), "dead-letters", "drop", &format!("{} rows", report.count)).await?;
         report.next = format!("{}   compares them like any other row", self.command("verify"));
         Ok(report)
@@ -105,18 +95,21 @@ impl Session {
         let mut found = Vec::new();
         for giver in [Owner::Source, Owner::Target] {
             let Some(way) = self.receiving(survey, giver).await? else { continue };
-            let at = if giver == Owner::Source { 't' } else { 's' };
-            for parked in way.receiver.parked(&way.layout.migration).await? {
-                found.push(Waiting { id: format!("{at}{}", parked.id), giver, parked });
-            }
+            let parked = way.receiver.parked(&way.layout.migration).await?;
+            found.push(Waiting { giver, way, parked });
         }
+        let known: Vec<String> = found.iter().flat_map(|w| w.parked.iter().map(|p| w.id(p))).collect();
         if let Letters::These(ids) = which
-            && let Some(missing) = ids.iter().find(|id| !found.iter().any(|w| w.id.eq_ignore_ascii_case(id)))
+            && let Some(missing) = ids.iter().find(|id| !known.iter().any(|k| k.eq_ignore_ascii_case(id)))
         {
             let text = format!("no row is parked as \"{missing}\"");
             return Err(Error::new(Kind::Usage, text).hint(self.dead_letters_command("list")));
         }
-        found.retain(|w| which.has(&w.id));
+        for w in &mut found {
+            let mut parked = std::mem::take(&mut w.parked);
+            parked.retain(|p| which.has(&w.id(p)));
+            w.parked = parked;
+        }
         Ok(found)
     }
 
@@ -141,15 +134,14 @@ impl Session {
         Ok(count)
     }
 
-    pub(super) async fn forget_all_parked(&self, survey: &Survey) -> Result<()> {
-        for giver in [Owner::Source, Owner::Target] {
-            if let Some(way) = self.receiving(survey, giver).await? {
-                let m = way.layout.migration.as_str();
-                let ids: Vec<u64> = way.receiver.parked(m).await?.iter().map(|p| p.id).collect();
-                self.patiently(|| way.receiver.forget_parked(m, &ids)).await?;
-            }
+    /// How many there were.
+    pub(super) async fn forget_parked(&self, survey: &Survey, which: &Letters) -> Result<u64> {
+        let mut count = 0;
+        for w in self.waiting(survey, which).await? {
+            let ids: Vec<u64> = w.parked.iter().map(|p| p.id).collect();
+            count += self.patiently(|| w.way.receiver.forget_parked(&w.way.layout.migration, &ids)).await?;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Where a row waits the stores are known to differ, so there is nothing to prove.
@@ -177,13 +169,17 @@ fn key_columns(map: &TableMap) -> String {
     map.target_key().map(|c| c.target.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn by_table(waiting: Vec<Waiting>) -> Vec<(Owner, TableId, Vec<Key>)> {
-    let mut all: Vec<(Owner, TableId, Vec<Key>)> = Vec::new();
-    for w in waiting {
-        match all.iter_mut().find(|(giver, table, _)| (*giver, *table) == (w.giver, w.parked.table)) {
-            Some((.., keys)) => keys.push(w.parked.key),
-            None => all.push((w.giver, w.parked.table, vec![w.parked.key])),
-        }
+fn letter(waiting: &Waiting, parked: &Parked, now_ms: i64, show_values: bool) -> DeadLetter {
+    let map = waiting.way.layout.table(parked.table);
+    DeadLetter {
+        id: waiting.id(parked),
+        store: waiting.giver.other().name().to_owned(),
+        table: map.map_or_else(|| parked.table.to_string(), |map| map.target.to_string()),
+        key_columns: map.map(key_columns).unwrap_or_default(),
+        key: show_key(&parked.key, show_values),
+        reason: parked.reason.clone(),
+        position: parked.at.position.0,
+        times: parked.times,
+        since_ms: (now_ms - parked.first_ms).max(0),
     }
-    all
 }

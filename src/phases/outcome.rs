@@ -98,9 +98,13 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// The differing keys by table, to be marked dirty.
 pub fn keys_by_table(result: &PassResult) -> Vec<(TableId, Vec<Key>)> {
+    by_table(result.differences.iter().map(|(table, key, _)| (*table, key.clone())))
+}
+
+pub fn by_table(keys: impl IntoIterator<Item = (TableId, Key)>) -> Vec<(TableId, Vec<Key>)> {
     let mut by_table: BTreeMap<TableId, Vec<Key>> = BTreeMap::new();
-    for (table, key, _) in &result.differences {
-        by_table.entry(*table).or_default().push(key.clone());
+    for (table, key) in keys {
+        by_table.entry(table).or_default().push(key);
     }
     by_table.into_iter().collect()
 }

@@ -69,7 +69,11 @@ impl Counter<'_> {
 }
 
 impl Session {
-    async fn boundaries(&self) -> Result<Vec<Boundary>> {
+    /// None, without a look, where no table has ranges.
+    async fn boundaries(&self, layout: &Layout) -> Result<Vec<Boundary>> {
+        if layout.tables.iter().all(|map| map.ranged.is_none()) {
+            return Ok(vec![]);
+        }
         let text = self.source.get(self.migration(), Side::Source, RANGES).await?.unwrap_or_default();
         if text.is_empty() {
             return Ok(vec![]);
@@ -85,7 +89,7 @@ impl Session {
     }
 
     pub(super) async fn are_numbers_parted(&self, layout: &Layout) -> Result<bool> {
-        Ok(layout.tables.iter().any(|map| map.ranged.is_some()) && !self.boundaries().await?.is_empty())
+        Ok(!self.boundaries(layout).await?.is_empty())
     }
 
     /// The lower range's store and the upper's.
@@ -114,7 +118,7 @@ impl Session {
     /// Before a part of the ownership changes sides: each store counts in its range, and refuses numbers of the other's.
     pub(super) async fn part_numbers(&self, survey: &Survey) -> Result<()> {
         let layout = survey.layout();
-        let mut boundaries = self.boundaries().await?;
+        let mut boundaries = self.boundaries(layout).await?;
         for map in &layout.tables {
             let Some((lower, upper)) = self.counters(map) else { continue };
             let place = boundaries.iter().position(|b| b.table == map.id.0);
@@ -127,28 +131,28 @@ impl Session {
             // What the source gave out and deleted again is not given out once more. Moved up already: noted before that.
             let noted = place.and_then(|place| boundaries[place].lower_from);
             let lower_from = (lower.side == Side::Target).then(|| noted.unwrap_or(counted));
-            let mut b = Boundary { table: map.id.0, at, lower_from, done: false, used: false };
-            boundaries.retain(|old| old.table != b.table);
-            boundaries.push(b.clone());
+            boundaries.retain(|old| old.table != map.id.0);
+            boundaries.push(Boundary { table: map.id.0, at, lower_from, done: false, used: false });
             self.write_boundaries(&boundaries).await?;
             failpoint("cutover.parting");
-            let doing = || format!("dividing the numbers of \"{}\"", map.source);
-            self.part(layout, map, &lower, &upper, &mut b).await.context(doing())?;
-            boundaries.pop();
-            boundaries.push(b);
+            if let Some(b) = boundaries.last_mut() {
+                let doing = || format!("dividing the numbers of \"{}\"", map.source);
+                self.part(layout, map, &lower, &upper, b).await.context(doing())?;
+            }
             self.write_boundaries(&boundaries).await?;
         }
         Ok(())
     }
 
     /// Right before a part changes sides: from here on both stores may give out numbers.
-    pub(super) async fn use_ranges(&self) -> Result<()> {
-        let mut boundaries = self.boundaries().await?;
-        if boundaries.iter().all(|b| b.used) {
-            return Ok(());
+    /// Whether there are ranges.
+    pub(super) async fn use_ranges(&self, layout: &Layout) -> Result<bool> {
+        let mut boundaries = self.boundaries(layout).await?;
+        if !boundaries.iter().all(|b| b.used) {
+            boundaries.iter_mut().for_each(|b| b.used = true);
+            self.write_boundaries(&boundaries).await?;
         }
-        boundaries.iter_mut().for_each(|b| b.used = true);
-        self.write_boundaries(&boundaries).await
+        Ok(!boundaries.is_empty())
     }
 
     async fn part(
@@ -184,10 +188,7 @@ impl Session {
 
     /// A line for each table whose numbers are parted now.
     pub(super) async fn number_ranges(&self, layout: &Layout) -> Result<Vec<String>> {
-        if !self.are_numbers_parted(layout).await? {
-            return Ok(vec![]);
-        }
-        let boundaries = self.boundaries().await?;
+        let boundaries = self.boundaries(layout).await?;
         let line = |map: &TableMap| {
             let b = boundaries.iter().find(|b| b.done && b.table == map.id.0)?;
             let (lower, upper) = self.counters(map)?;
@@ -202,13 +203,14 @@ impl Session {
         let Some(owner) = [Owner::Source, Owner::Target].into_iter().find(|side| ownership.owns_all(*side)) else {
             return Ok(());
         };
-        if !self.are_numbers_parted(layout).await? {
+        let boundaries = self.boundaries(layout).await?;
+        if boundaries.is_empty() {
             return Ok(());
         }
         self.patiently(|| self.source_admin.drop_ranges(layout, Side::Source)).await?;
         self.patiently(|| self.target_admin.drop_ranges(layout, Side::Target)).await?;
         failpoint("cutover.joining");
-        if self.boundaries().await?.iter().any(|b| b.used) {
+        if boundaries.iter().any(|b| b.used) {
             // Nobody else gives out numbers any more.
             self.carry_numbers(&self.way_of(survey, owner.other())?, false).await?;
         }

@@ -15,6 +15,7 @@ use crate::store::{SURVIVES, Side};
 use crate::task::failpoint;
 use crate::value::Key;
 
+use super::dead_letters::Letters;
 use super::host::Host;
 use super::outcome;
 use super::owner::Owner;
@@ -90,7 +91,7 @@ impl Session {
         }
         failpoint("survive.noted");
         // The survivor's rows are brought anew, and the other's count no more.
-        self.forget_all_parked(&survey).await?;
+        self.forget_parked(&survey, &Letters::All).await?;
         self.name_scopes(&way, None).await?;
         let (highest, _) = self.known_turn().await?;
         // Even: the source's.

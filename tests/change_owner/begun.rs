@@ -1,7 +1,7 @@
 //! A generation that was begun and never arrived: killed between the seal that begins it and its delivery, again and again,
 //! and also where writes were sealed behind it. The next run begins it anew in the way that it was begun.
 
-use crate::support::product::{Copied, Place, Running, postgres};
+use crate::support::product::{Copied, Place, Ran, Running, postgres};
 use crate::{Pair, bank};
 
 const BOUNDS: &str = "max_write_pause: 30s, max_lag: 30s";
@@ -11,23 +11,23 @@ const BEGUN: &str = "link.begun";
 /// The dead one's runs out.
 const LEASE_HELD: i32 = 5;
 
-async fn done(pair: &Pair, args: &[&str]) -> String {
+async fn run_when_free(pair: &Pair, args: &[&str]) -> Ran {
     let mut ran = pair.run(args).await;
     while ran.code == LEASE_HELD {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         ran = pair.run(args).await;
     }
-    ran.expect(0).stdout
+    ran
+}
+
+async fn done(pair: &Pair, args: &[&str]) -> String {
+    run_when_free(pair, args).await.expect(0).stdout
 }
 
 /// The command dies there.
 async fn killed(pair: &mut Pair, args: &[&str]) {
     pair.product.set("MIGRATE_FAILPOINT", BEGUN);
-    let mut ran = pair.run(args).await;
-    while ran.code == LEASE_HELD {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        ran = pair.run(args).await;
-    }
+    let ran = run_when_free(pair, args).await;
     assert_eq!(ran.code, -1, "{}{}", ran.stdout, ran.stderr);
     pair.product.set("MIGRATE_FAILPOINT", "");
 }

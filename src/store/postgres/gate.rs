@@ -215,29 +215,46 @@ impl Postgres {
         if held.closed {
             return Ok(());
         }
+        let triggers = name::gate_triggers(gate.migration, gate.side);
+        self.unhang(gate.migration, &gate.function, &triggers, "the gate", Some(&gate)).await
+    }
+
+    /// Drops these triggers wherever they call the function, table by table, and then the function; as long as `gate` stays
+    /// open, where one is given.
+    pub(super) async fn unhang(
+        &self,
+        migration: &str,
+        function: &str,
+        triggers: &[String],
+        what: &str,
+        gate: Option<&Gate<'_>>,
+    ) -> Result<()> {
         let mut tx = self.open_install().await?;
-        let args = [Arg::from(name::home(gate.migration).as_str()), gate.function.as_str().into()];
-        let hung = fetch(&mut tx, HUNG, &args).await?;
+        let hung = fetch(&mut tx, HUNG, &[Arg::from(name::home(migration).as_str()), function.into()]).await?;
         self.close(tx).await?;
         for row in hung {
             let named = TableName { schema: Some(text(&row[0])), name: text(&row[1]) };
-            let doing = || format!("removing the gate of table {named}");
+            let doing = || format!("removing {what} of table {named}");
             let mut tx = match self.lock_gated(&named, "ACCESS EXCLUSIVE", install::LOCK_MS).await {
                 // It vanished, and its triggers with it.
                 Err(e) if e.kind == Kind::Changed => continue,
                 other => other.context(doing())?,
             };
-            gate.stays_open(&mut tx).await?;
-            for trigger in name::gate_triggers(gate.migration, gate.side) {
-                let sql = format!("DROP TRIGGER IF EXISTS {} ON {}", quote(&trigger), table(&named));
+            if let Some(gate) = gate {
+                gate.stays_open(&mut tx).await?;
+            }
+            for trigger in triggers {
+                let sql = format!("DROP TRIGGER IF EXISTS {} ON {}", quote(trigger), table(&named));
                 script(&mut tx, sql).await.context(doing())?;
             }
             self.close(tx).await?;
         }
         let mut tx = self.open_install().await?;
-        gate.stays_open(&mut tx).await?;
-        let sql = format!("DROP FUNCTION IF EXISTS {}()", control(gate.migration, &gate.function));
-        script(&mut tx, sql).await.context("removing the gate's function")?;
+        if let Some(gate) = gate {
+            gate.stays_open(&mut tx).await?;
+        }
+        let sql = format!("DROP FUNCTION IF EXISTS {}()", control(migration, function));
+        script(&mut tx, sql).await.context(format_args!("removing the function of {what}"))?;
         self.close(tx).await
     }
 }
@@ -316,7 +333,7 @@ const HOLDERS: &str = "SELECT DISTINCT coalesce(l.pid, 0)::bigint, coalesce(a.us
         WHERE n.nspname = $1::text AND c.relname = $2::text)
     ORDER BY 1 LIMIT 8";
 
-pub(super) const HUNG: &str = "SELECT DISTINCT tn.nspname::text, c.relname::text
+const HUNG: &str = "SELECT DISTINCT tn.nspname::text, c.relname::text
     FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace tn ON tn.oid = c.relnamespace
     WHERE n.nspname = $1::text AND p.proname = $2::text AND NOT g.tgisinternal AND g.tgparentid = 0 ORDER BY 1, 2";

@@ -1,12 +1,10 @@
 //! The ranges' triggers. Who has a number outside is asked in their `WHEN`, so that every other row costs no call.
 
-use super::gate::HUNG;
 use super::name::{self, control, literal, quote, table};
 use super::query::{fetch, script};
-use super::{Arg, Postgres, capture, install, text};
-use crate::error::{Context, Kind, Result};
+use super::{Arg, Postgres, capture, install};
+use crate::error::{Context, Result};
 use crate::mapping::Layout;
-use crate::schema::TableName;
 use crate::store::Side;
 use crate::store::ranges::{EVENTS, NumberRange, refusal, short_side};
 
@@ -81,28 +79,8 @@ impl Postgres {
     }
 
     pub(super) async fn ranges_drop(&self, layout: &Layout, side: Side) -> Result<()> {
-        let (home, function) = (name::home(layout.base()), function(layout, side));
-        let mut tx = self.open_install().await?;
-        let hung = fetch(&mut tx, HUNG, &[home.as_str().into(), function.as_str().into()]).await?;
-        self.close(tx).await?;
-        for row in hung {
-            let named = TableName { schema: Some(text(&row[0])), name: text(&row[1]) };
-            let doing = || format!("removing the range of the numbers of {named}");
-            let mut tx = match self.lock_gated(&named, "ACCESS EXCLUSIVE", install::LOCK_MS).await {
-                // It vanished, and its triggers with it.
-                Err(e) if e.kind == Kind::Changed => continue,
-                other => other.context(doing())?,
-            };
-            for (event, _) in EVENTS {
-                let sql =
-                    format!("DROP TRIGGER IF EXISTS {} ON {}", quote(&trigger(layout, side, event)), table(&named));
-                script(&mut tx, sql).await.context(doing())?;
-            }
-            self.close(tx).await?;
-        }
-        let mut tx = self.open_install().await?;
-        let sql = format!("DROP FUNCTION IF EXISTS {}()", control(layout.base(), &function));
-        script(&mut tx, sql).await.context("removing the ranges' function")?;
-        self.close(tx).await
+        let triggers = EVENTS.map(|(event, _)| trigger(layout, side, event));
+        let what = "the range of the numbers";
+        self.unhang(layout.base(), &function(layout, side), &triggers, what, None).await
     }
 }
